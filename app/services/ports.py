@@ -1,0 +1,24 @@
+"""What the services need from outside, as the services see it."""
+
+from typing import Protocol
+
+from app.domain.instruments import Category, Symbol
+from app.domain.quotes import Quote
+
+
+class PriceSource(Protocol):
+    """A venue that can be asked for the last price of one symbol.
+
+    Raises `UnknownSymbol` for a symbol or category that the venue does not list,
+    `UpstreamUnavailable` when it could not be asked, and `UpstreamInvalid` when its
+    answer is not a price that an order could be booked at.
+    """
+
+    @property
+    def venue(self) -> str:
+        """The venue's display name, as in error texts: `Bybit`."""
+        ...
+
+    async def fetch_quote(self, symbol: Symbol, category: Category) -> Quote:
+        """Ask the venue now. No caching, no retry: that is the caller's decision."""
+        ...
