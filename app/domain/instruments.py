@@ -33,6 +33,17 @@ class UnknownSymbol(NotFound):
         self.category = category
 
 
+class CategoryNotListed(NotFound):
+    """The venue that prices come from has nothing in this category."""
+
+    code = "category_not_listed"
+
+    def __init__(self, venue: str, category: Category) -> None:
+        super().__init__(f"{venue} has no {category} prices here; ask for category=spot")
+        self.venue = venue
+        self.category = category
+
+
 def normalize_symbol(text: str) -> Symbol:
     """Trim and upper-case, as the contract says, before any check of length."""
     return Symbol(text.strip().upper())

@@ -9,9 +9,10 @@ from app.domain.quotes import Quote
 class PriceSource(Protocol):
     """A venue that can be asked for the last price of one symbol.
 
-    Raises `UnknownSymbol` for a symbol or category that the venue does not list,
-    `UpstreamUnavailable` when it could not be asked, and `UpstreamInvalid` when its
-    answer is not a price that an order could be booked at.
+    Raises `UnknownSymbol` for a symbol that the venue does not list, `CategoryNotListed`
+    for a category that it does not offer at all, `UpstreamUnavailable` when it could not be
+    asked, and `UpstreamInvalid` when its answer is not a price that an order could be
+    booked at.
     """
 
     @property

@@ -1,0 +1,222 @@
+"""One bounded GET to a venue that may be slow, hostile, or tired of us.
+
+What httpx does not bound is bounded here: the time of a whole call (httpx limits each read,
+so a server that sends a byte now and then is waited for without end) and the size of an
+answer. Compression is not asked for and never undone: an answer is below 4 kB, and a few
+kilobytes of gzip can become gigabytes. Nothing is retried; see docs/adr/0005.
+"""
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Final
+
+import httpx
+
+from app.domain.errors import UpstreamInvalid, UpstreamUnavailable
+
+log = logging.getLogger(__name__)
+
+RESPONSE_BYTES_MAX: Final = 1024 * 1024
+"""A venue's longest ticker list has about 150 kB."""
+
+HANDSHAKE_SHARE_MAX: Final = 0.4
+"""Of a call's time, for TCP and TLS each, so that neither meets the end of the whole: httpcore
+closes the socket when its own limit ends a TLS handshake, and forgets it when we end it."""
+
+LOGGED_LENGTH_MAX: Final = 300
+CONNECTIONS_MAX: Final = 20
+IDLE_SECONDS_MAX: Final = 30.0
+"""An idle connection is kept for less than venues keep theirs, so that few die in use."""
+
+USER_AGENT: Final = "goblin/1 (paper trading sandbox)"
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+REFUSED: Final = frozenset({408, 451})
+BAN_TEXT: Final = b"access too frequent"
+"""Bybit's 403 for too many requests; its other 403s are pages of a firewall in front."""
+
+WHOLE_NUMBER: Final = re.compile(r"[0-9]{1,15}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pauses:
+    """How many seconds a venue is left alone after it said that we may not ask.
+
+    `limited_seconds` follows a rate limit that names no end; it is what Bybit's own client
+    waits. `forbidden_seconds` follows any other 403 (a blocked country, a firewall): short,
+    because it ends when the user changes network, and nothing tells us. `banned_seconds`
+    follows a ban of our address, which Bybit lifts after ten minutes; it is also the longest
+    that a header can make us wait, so that no answer stops quotes for days.
+    """
+
+    limited_seconds: float = 2.0
+    forbidden_seconds: float = 10.0
+    banned_seconds: float = 600.0
+
+
+DEFAULT_PAUSES: Final = Pauses()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a venue sent, the body cut off soon after RESPONSE_BYTES_MAX."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+def wall_clock_ms() -> int:
+    """Milliseconds since 1970 UTC by this machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+def venue_http_client(base_url: str) -> httpx.AsyncClient:
+    """Build the connections to one venue; build it once, it costs 16 ms, and close it.
+
+    It goes where `base_url` says and nowhere else: redirects are answers, not orders, and
+    cookies are dropped. A proxy of the environment (HTTPS_PROXY) is used, as curl would,
+    except to reach this machine itself. There is no timeout here: VenueHttp bounds the whole.
+    """
+    return httpx.AsyncClient(
+        base_url=base_url,
+        headers={
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        },
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        follow_redirects=False,
+        trust_env=httpx.URL(base_url).host not in LOOPBACK,
+        timeout=None,  # noqa: S113 - httpx's own limits start anew with every read
+        limits=httpx.Limits(max_connections=CONNECTIONS_MAX, keepalive_expiry=IDLE_SECONDS_MAX),
+    )
+
+
+class VenueHttp:
+    """GETs to one venue, and the pauses it asked for.
+
+    The errors carry the venue's name only; its own words go to the log, cut and escaped.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        venue: str,
+        timeout_seconds: float,
+        pauses: Pauses,
+        monotonic: Callable[[], float],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._http = http
+        self._venue = venue
+        self._timeout_seconds = timeout_seconds
+        self._pauses = pauses
+        self._monotonic = monotonic
+        self._now_ms = now_ms
+        self._paused_until = float("-inf")
+
+    async def get(self, path: str, params: Mapping[str, str]) -> Answer:
+        """Ask once. The answer's status is 200 or one that the caller has to read.
+
+        Raises UpstreamUnavailable when the venue could not be reached within the timeout,
+        redirected, failed or refused (3xx, 5xx, 403, 408, 418, 429, 451), and at once,
+        without a call, while it is paused.
+        """
+        if self._monotonic() < self._paused_until:
+            raise UpstreamUnavailable(self._venue)
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await self._exchange(path, params)
+        except (httpx.HTTPError, OSError) as error:  # TimeoutError is an OSError
+            self._warn(f"no answer: {type(error).__name__}", text=str(error).encode())
+            raise UpstreamUnavailable(self._venue) from error
+        match answer.status:
+            case HTTPStatus.TOO_MANY_REQUESTS:
+                raise self.limited("HTTP status 429", answer)
+            case HTTPStatus.IM_A_TEAPOT:
+                raise self._paused("HTTP status 418", answer, self._pauses.banned_seconds)
+            case HTTPStatus.FORBIDDEN:
+                is_ban = BAN_TEXT in answer.body.lower()
+                seconds = self._pauses.banned_seconds if is_ban else self._pauses.forbidden_seconds
+                raise self._paused("HTTP status 403", answer, seconds)
+            case status if status // 100 in {3, 5} or status in REFUSED:
+                raise self.unavailable(f"HTTP status {status}", answer)
+            case _:
+                return answer
+
+    def json_object(self, answer: Answer) -> dict[str, Any]:
+        """The body as a JSON object; UpstreamInvalid when it is none, or too large."""
+        if len(answer.body) > RESPONSE_BYTES_MAX:
+            raise self.invalid(f"more than {RESPONSE_BYTES_MAX} bytes", answer)
+        try:
+            content = json.loads(answer.body)
+        except (ValueError, RecursionError) as error:
+            raise self.invalid(f"not JSON: {type(error).__name__}", answer) from error
+        if not isinstance(content, dict):
+            raise self.invalid("not a JSON object", answer)
+        return content
+
+    def limited(self, reason: str, answer: Answer) -> UpstreamUnavailable:
+        """Begin the pause that the answer's headers ask for; return the error to raise."""
+        seconds = self._seconds_asked_for(answer.headers)
+        return self._paused(
+            reason, answer, self._pauses.limited_seconds if seconds is None else seconds
+        )
+
+    def unavailable(self, reason: str, answer: Answer) -> UpstreamUnavailable:
+        """Log the answer; return the error to raise."""
+        self._warn(reason, text=answer.body)
+        return UpstreamUnavailable(self._venue)
+
+    def invalid(self, reason: str, answer: Answer) -> UpstreamInvalid:
+        """Log the answer; return the error to raise."""
+        self._warn(f"{reason} (HTTP status {answer.status})", text=answer.body)
+        return UpstreamInvalid(self._venue)
+
+    async def _exchange(self, path: str, params: Mapping[str, str]) -> Answer:
+        body = bytearray()
+        steps = httpx.Timeout(None, connect=HANDSHAKE_SHARE_MAX * self._timeout_seconds)
+        async with self._http.stream("GET", path, params=params, timeout=steps) as response:
+            stream = response.stream  # the bytes as sent: httpx would decompress without bound
+            assert isinstance(stream, httpx.AsyncByteStream)
+            async for chunk in stream:
+                body += chunk
+                if len(body) > RESPONSE_BYTES_MAX:
+                    break
+        return Answer(status=response.status_code, headers=response.headers, body=bytes(body))
+
+    def _seconds_asked_for(self, headers: httpx.Headers) -> float | None:
+        retry_after = headers.get("Retry-After", "")
+        if WHOLE_NUMBER.fullmatch(retry_after):
+            return float(retry_after)
+        reset_ms = headers.get("X-Bapi-Limit-Reset-Timestamp", "")
+        if WHOLE_NUMBER.fullmatch(reset_ms):
+            seconds = (int(reset_ms) - self._now_ms()) / 1000
+            # Outside these bounds one of the two clocks is wrong: the header says nothing.
+            if 0 < seconds <= self._pauses.banned_seconds:
+                return seconds
+        return None
+
+    def _paused(self, reason: str, answer: Answer, seconds: float) -> UpstreamUnavailable:
+        seconds = min(seconds, self._pauses.banned_seconds)
+        self._paused_until = max(self._paused_until, self._monotonic() + seconds)
+        return self.unavailable(f"{reason}, not asking for {seconds:g} seconds", answer)
+
+    def _warn(self, reason: str, *, text: bytes) -> None:
+        log.warning(
+            "upstream failure",
+            extra={
+                "venue": self._venue,
+                "reason": reason[:LOGGED_LENGTH_MAX],
+                "upstream_text": repr(text[:LOGGED_LENGTH_MAX]),
+            },
+        )

@@ -1,0 +1,453 @@
+import asyncio
+import gzip
+import itertools
+import json
+import logging
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from app.clients.bybit import BybitClient
+from app.clients.venue_http import (
+    DEFAULT_PAUSES,
+    RESPONSE_BYTES_MAX,
+    Pauses,
+    venue_http_client,
+)
+from app.domain.errors import UpstreamInvalid, UpstreamUnavailable
+from app.domain.instruments import Category, Symbol, UnknownSymbol
+from app.domain.quotes import Quote
+from app.services.ports import PriceSource
+from tests.integration.clients.recorded import recorded
+
+BTCUSDT = Symbol("BTCUSDT")
+TIME_MS = 1_692_163_162_284
+GEO_BLOCK = (
+    b"<!DOCTYPE HTML><HTML><BODY>The Amazon CloudFront distribution is configured"
+    b" to block access from your country.</BODY></HTML>"
+)
+ANSWER = {
+    "retCode": 0,
+    "retMsg": "OK",
+    "result": {"category": "spot", "list": [{"symbol": "BTCUSDT", "lastPrice": "29208.01"}]},
+    "retExtInfo": {},
+    "time": TIME_MS,
+}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def now_ms(self) -> int:
+        return TIME_MS + int(self.seconds * 1000)
+
+
+class Bybit:
+    """Answers in the order given, the last one for ever; remembers what was asked."""
+
+    def __init__(self, *answers: httpx.Response) -> None:
+        self._answers = list(answers)
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return self._answers[min(len(self.requests), len(self._answers)) - 1]
+
+
+def client(
+    handler: Callable[[httpx.Request], httpx.Response],
+    clock: Clock | None = None,
+    pauses: Pauses = DEFAULT_PAUSES,
+) -> BybitClient:
+    clock = clock or Clock()
+    return BybitClient(
+        httpx.AsyncClient(
+            transport=httpx.MockTransport(handler), base_url="https://api.bybit.test"
+        ),
+        timeout_seconds=10,
+        pauses=pauses,
+        monotonic=clock.monotonic,
+        now_ms=clock.now_ms,
+    )
+
+
+async def quote_from(
+    content: object, symbol: str = "BTCUSDT", category: Category = Category.SPOT
+) -> Quote:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    bybit = Bybit(httpx.Response(200, content=body))
+    return await client(bybit).fetch_quote(Symbol(symbol), category)
+
+
+def changed(**members: Any) -> dict[str, Any]:
+    return ANSWER | members
+
+
+def priced(price: Any, **members: Any) -> dict[str, Any]:
+    ticker = {"symbol": "BTCUSDT", "lastPrice": price} | members
+    return changed(result={"category": "spot", "list": [ticker]})
+
+
+def limited(**headers: str) -> httpx.Response:
+    content = {"retCode": 10006, "retMsg": "Too many visits!", "result": {}, "time": TIME_MS}
+    return httpx.Response(
+        200, json=content, headers={k.replace("_", "-"): v for k, v in headers.items()}
+    )
+
+
+def ok() -> httpx.Response:
+    return httpx.Response(200, json=ANSWER)
+
+
+# The wire
+
+
+@pytest.mark.parametrize("category", [Category.SPOT, Category.LINEAR, Category.INVERSE])
+async def test_every_recorded_ticker_is_quoted_to_the_last_digit(category: Category) -> None:
+    answer = recorded(f"bybit/rest_recorded/tickers_{category}.json")["response"]
+    tickers = {ticker["symbol"]: ticker for ticker in answer["result"]["list"]}
+
+    def one(request: httpx.Request) -> httpx.Response:
+        assert request.url.params["category"] == category
+        result = {"category": category, "list": [tickers[request.url.params["symbol"]]]}
+        return httpx.Response(200, json=answer | {"result": result})
+
+    source = client(one)
+    assert len(tickers) >= 12
+    for symbol, ticker in tickers.items():
+        quote = await source.fetch_quote(Symbol(symbol), category)
+        assert quote == Quote(
+            venue="Bybit",
+            symbol=Symbol(symbol),
+            category=category,
+            price=Decimal(ticker["lastPrice"]),
+            price_text=ticker["lastPrice"],
+            upstream_time_ms=answer["time"],
+        )
+
+
+async def test_the_examples_of_the_venues_documentation_are_understood() -> None:
+    prices = {}
+    for example in recorded("bybit/docs_examples/market_tickers.json"):
+        symbol = example["json"]["result"]["list"][0]["symbol"]
+        quote = await quote_from(example["json"], symbol, Category(example["tab"]))
+        prices[example["tab"]] = quote.price_text, quote.upstream_time_ms
+    assert prices == {
+        "inverse": ("120635.50", 1_760_352_369_814),
+        "option": ("435", 1_672_376_592_395),
+        "spot": ("20533.13", 1_673_859_087_947),
+    }
+
+
+async def test_an_option_that_never_traded_has_no_price_to_fill_at() -> None:
+    answer = recorded("bybit/rest_recorded/testnet_tickers_option.json")["response"]
+    untraded = next(t for t in answer["result"]["list"] if t["lastPrice"] == "0")
+    content = answer | {"time": TIME_MS, "result": {"category": "option", "list": [untraded]}}
+    with pytest.raises(UpstreamInvalid):
+        await quote_from(content, untraded["symbol"], Category.OPTION)
+
+
+async def test_the_question_is_one_plain_get_without_a_body() -> None:
+    bybit = Bybit(httpx.Response(200, json=changed(result={"category": "linear", "list": []})))
+    async with venue_http_client("https://api.bybit.test") as http:
+        headers = http.headers
+    source: PriceSource = BybitClient(
+        httpx.AsyncClient(
+            transport=httpx.MockTransport(bybit),
+            base_url="https://api.bybit.test",
+            headers=headers,
+        ),
+        timeout_seconds=10,
+    )
+    with pytest.raises(UnknownSymbol):
+        await source.fetch_quote(Symbol("BTC-26DEC25"), Category.LINEAR)
+    (request,) = bybit.requests
+    assert request.method == "GET"
+    assert str(request.url) == (
+        "https://api.bybit.test/v5/market/tickers?category=linear&symbol=BTC-26DEC25"
+    )
+    assert request.content == b""
+    assert "content-type" not in request.headers
+    assert request.headers["user-agent"].startswith("goblin/")
+    assert request.headers["accept-encoding"] == "identity"
+    assert source.venue == "Bybit"
+
+
+async def test_a_price_with_an_exponent_is_shown_as_a_plain_decimal() -> None:
+    quote = await quote_from(priced("7E-7"))
+    assert (quote.price, quote.price_text) == (Decimal("0.0000007"), "0.0000007")
+
+
+async def test_the_success_text_is_not_what_decides() -> None:
+    for text in ("OK", "success", "SUCCESS", ""):
+        assert (await quote_from(changed(retMsg=text))).price == Decimal("29208.01")
+
+
+# Unknown symbols
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"retCode": 10001, "retMsg": "params error: symbol invalid", "result": {}, "time": 1},
+        {"retCode": 10001, "retMsg": "Not supported symbols", "result": {}, "time": 1},
+        {"retCode": 10029, "retMsg": "symbol invalid", "result": {}, "time": 1},
+        {"retCode": 170121, "retMsg": "Invalid symbol.", "result": {}, "time": 1},
+        changed(result={"category": "spot", "list": []}),
+    ],
+)
+async def test_a_symbol_that_the_venue_does_not_list_is_unknown(content: object) -> None:
+    with pytest.raises(UnknownSymbol) as raised:
+        await quote_from(content)
+    assert (raised.value.symbol, raised.value.category) == ("BTCUSDT", Category.SPOT)
+
+
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        *["../../x", "BTC@EVIL", "%2E%2E", "BTC/USDT", "BTC USDT", "BTC\0", "A&B=C", ""],
+        *["btcusdt", "X" * 31, "٣USDT", "-BTC", "BTCUSDT\n"],
+    ],
+)
+async def test_a_symbol_that_no_venue_could_list_is_never_sent(symbol: str) -> None:
+    bybit = Bybit(ok())
+    with pytest.raises(UnknownSymbol):
+        await client(bybit).fetch_quote(Symbol(symbol), Category.SPOT)
+    assert bybit.requests == []
+
+
+# The venue cannot be asked
+
+
+@pytest.mark.parametrize("status", [302, 307, 403, 408, 418, 429, 451, 500, 502, 503, 504])
+async def test_a_refusing_status_is_read_before_the_body(status: int) -> None:
+    with pytest.raises(UpstreamUnavailable) as raised:
+        await client(Bybit(httpx.Response(status, json=ANSWER))).fetch_quote(BTCUSDT, Category.SPOT)
+    assert str(raised.value) == "Bybit API connection failed"
+
+
+@pytest.mark.parametrize(
+    "code", [429, 10000, 10006, 10008, 10009, 10010, 10016, 10018, 10024, 10027]
+)
+async def test_a_busy_venue_that_says_http_200_is_unavailable(code: int) -> None:
+    with pytest.raises(UpstreamUnavailable):
+        await quote_from({"retCode": code, "retMsg": "no", "result": {}, "time": TIME_MS})
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    location = "http://169.254.169.254/latest/meta-data/"
+    bybit = Bybit(httpx.Response(302, headers={"Location": location}))
+    async with venue_http_client("https://api.bybit.test") as http:
+        assert not http.follow_redirects
+    with pytest.raises(UpstreamUnavailable):
+        await client(bybit).fetch_quote(BTCUSDT, Category.SPOT)
+    assert len(bybit.requests) == 1
+
+
+# The answer is no price
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>busy</html>",
+        b'{"retCode":0,',
+        b"\xff\xfe\x00",
+        b"null",
+        b"[]",
+        b'"OK"',
+        b"[" * 200_000,
+        b'{"a":' * 200_000,
+        b'{"retCode":' + b"9" * 5000 + b"}",
+        b'{"retCode":' + b"9" * 4000 + b"}",
+        b'{"retCode":0,"retCode":NaN}',
+        b"x" * (RESPONSE_BYTES_MAX + 1),
+        gzip.compress(json.dumps(ANSWER).encode()),
+        {},
+        changed(retCode=None),
+        changed(retCode="0"),
+        changed(retCode=False),
+        changed(retCode=0.0),
+        changed(retCode=10003),
+        changed(retCode=-1),
+        changed(time=None),
+        changed(time="1692163162284"),
+        changed(time=True),
+        changed(time=0),
+        changed(time=-1),
+        changed(time=1.5),
+        changed(time=10**30),
+        changed(result=None),
+        changed(result=[]),
+        changed(result={}),
+        changed(result={"category": "spot"}),
+        changed(result={"category": "spot", "list": None}),
+        changed(result={"category": "spot", "list": {}}),
+        changed(result={"category": "spot", "list": [None]}),
+        changed(result={"category": "spot", "list": [[]]}),
+        changed(result={"category": "", "list": []}),
+        changed(result={"list": ANSWER["result"]["list"]}),  # type: ignore[index]
+        changed(result={"category": "linear", "list": ANSWER["result"]["list"]}),  # type: ignore[index]
+        changed(result={"category": "spot", "list": ANSWER["result"]["list"] * 2}),  # type: ignore[index]
+        changed(result={"category": "spot", "list": [{"lastPrice": "1"}]}),
+        changed(result={"category": "spot", "list": [{"symbol": "BTCUSDT"}]}),
+        priced("1", symbol="ETHUSDT"),
+        priced("1", symbol="btcusdt"),
+        priced("1", symbol=None),
+        priced("1", symbol=["BTCUSDT"]),
+        priced(None),
+        priced(29208.01),
+        priced(29208),
+        priced([]),
+        priced({"value": "1"}),
+        priced(True),
+        priced(""),
+        priced(" 1"),
+        priced("1 "),
+        priced("NaN"),
+        priced("sNaN"),
+        priced("Infinity"),
+        priced("-Infinity"),
+        priced("-1"),
+        priced("+1"),
+        priced("0"),
+        priced("0.000"),
+        priced("1e30"),
+        priced("1e999999999"),
+        priced("10000000000"),
+        priced("0." + "0" * 20 + "1"),
+        priced("0." + "1" * 40),
+        priced("1_000"),
+        priced("1,5"),
+        priced("0x10"),
+        priced("٣"),
+        priced("9" * 100_000),
+    ],
+    ids=lambda content: str(content)[:60],
+)
+async def test_what_is_not_exactly_a_price_of_this_symbol_is_refused(content: object) -> None:
+    with pytest.raises(UpstreamInvalid) as raised:
+        await quote_from(content)
+    assert str(raised.value) == "Invalid response from Bybit API"
+
+
+@pytest.mark.parametrize("status", [201, 204, 400, 401, 404])
+async def test_a_status_that_makes_no_sense_is_no_price_whatever_the_body(status: int) -> None:
+    with pytest.raises(UpstreamInvalid):
+        await client(Bybit(httpx.Response(status, json=ANSWER))).fetch_quote(BTCUSDT, Category.SPOT)
+
+
+async def test_the_venues_words_go_to_one_log_line_cut_and_escaped_and_to_nobody_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    words = "forged\nline \x1b[31m\u202e" + "long " * 1000
+    with caplog.at_level(logging.DEBUG, logger="app"), pytest.raises(UpstreamInvalid) as raised:
+        await quote_from(changed(retCode=99999, retMsg=words))
+    assert "forged" not in str(raised.value)
+    (record,) = caplog.records
+    fields = vars(record)
+    assert record.levelno == logging.WARNING
+    assert fields["venue"] == "Bybit"
+    assert fields["reason"] == "retCode 99999 (HTTP status 200)"
+    assert "forged" in fields["upstream_text"]
+    assert fields["upstream_text"].isascii()
+    assert fields["upstream_text"].isprintable()
+    assert len(fields["upstream_text"]) < 1000
+
+
+# Pauses
+
+
+@pytest.mark.parametrize(
+    ("answer", "seconds"),
+    [
+        pytest.param(limited(), 2, id="10006"),
+        pytest.param(
+            limited(X_Bapi_Limit_Reset_Timestamp=str(TIME_MS + 1_000_000 + 700)),
+            0.7,
+            id="10006-with-reset",
+        ),
+        pytest.param(
+            limited(X_Bapi_Limit_Reset_Timestamp=str(TIME_MS)), 2, id="10006-reset-in-the-past"
+        ),
+        pytest.param(
+            limited(X_Bapi_Limit_Reset_Timestamp="99999999999999"), 2, id="10006-reset-in-5138"
+        ),
+        pytest.param(limited(X_Bapi_Limit_Reset_Timestamp="soon"), 2, id="10006-reset-garbage"),
+        pytest.param(httpx.Response(429), 2, id="429"),
+        pytest.param(httpx.Response(429, headers={"Retry-After": "7"}), 7, id="429-retry-after"),
+        pytest.param(
+            httpx.Response(429, headers={"Retry-After": "259200"}), 600, id="429-three-days"
+        ),
+        pytest.param(
+            httpx.Response(429, headers={"Retry-After": "-1"}), 2, id="429-retry-after-garbage"
+        ),
+        pytest.param(httpx.Response(403, content=GEO_BLOCK), 10, id="403-geo-block"),
+        pytest.param(
+            httpx.Response(403, content=b"403, Access too frequent"), 600, id="403-banned"
+        ),
+        pytest.param(httpx.Response(418), 600, id="418"),
+    ],
+)
+async def test_a_venue_that_says_stop_is_left_alone_so_long_and_then_asked_again(
+    answer: httpx.Response, seconds: float
+) -> None:
+    clock, bybit = Clock(), Bybit(answer, ok())
+    source = client(bybit, clock)
+    for _ in range(3):
+        with pytest.raises(UpstreamUnavailable):
+            await source.fetch_quote(BTCUSDT, Category.SPOT)
+    assert len(bybit.requests) == 1
+    clock.seconds += seconds - 0.01
+    with pytest.raises(UpstreamUnavailable):
+        await source.fetch_quote(Symbol("ETHUSDT"), Category.LINEAR)
+    assert len(bybit.requests) == 1
+    clock.seconds += 0.02
+    assert (await source.fetch_quote(BTCUSDT, Category.SPOT)).price == Decimal("29208.01")
+
+
+async def test_other_failures_pause_nothing() -> None:
+    bybit = Bybit(
+        httpx.Response(500),
+        httpx.Response(200, json={"retCode": 10016, "retMsg": "Server error."}),
+        httpx.Response(200, content=b"garbage"),
+        ok(),
+    )
+    source = client(bybit)
+    for expected in (UpstreamUnavailable, UpstreamUnavailable, UpstreamInvalid):
+        with pytest.raises(expected):
+            await source.fetch_quote(BTCUSDT, Category.SPOT)
+    await source.fetch_quote(BTCUSDT, Category.SPOT)
+    assert len(bybit.requests) == 4
+
+
+async def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+    """Two calls are on their way; one is banned, then the other is merely limited."""
+    clock, both_asked, requests = Clock(), asyncio.Event(), itertools.count()
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        if next(requests) == 0:
+            await both_asked.wait()
+            return limited()
+        both_asked.set()
+        return httpx.Response(418)
+
+    source = BybitClient(
+        httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="https://x.test"),
+        timeout_seconds=10,
+        pauses=Pauses(banned_seconds=60),
+        monotonic=clock.monotonic,
+    )
+    calls = [source.fetch_quote(BTCUSDT, Category.SPOT) for _ in range(2)]
+    await asyncio.gather(*calls, return_exceptions=True)
+    clock.seconds += 59
+    with pytest.raises(UpstreamUnavailable):
+        await source.fetch_quote(BTCUSDT, Category.SPOT)
+    assert next(requests) == 2
