@@ -1,0 +1,123 @@
+"""Quotes: young enough, and asked for once however many want them."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from app.domain.errors import Unavailable, UpstreamUnavailable
+from app.domain.instruments import Category, Symbol
+from app.domain.quotes import Quote
+from app.services.ports import PriceSource
+
+SYMBOLS_REMEMBERED_MAX: Final = 1000
+CALLS_RUNNING_MAX: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedQuote:
+    """A quote and its age: seconds from before the venue was asked until it was handed out."""
+
+    quote: Quote
+    age_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One question to the venue, running or answered. Failed ones are forgotten."""
+
+    begun_at: float
+    task: asyncio.Task[Quote]
+
+
+class MarketData:
+    """The one place that everybody gets prices from, quotes and fills alike.
+
+    The rule: nobody is given the answer to a question that was put to the venue
+    `price_age_seconds_max` or more before they asked. Within that, a running call is shared
+    and a finished answer is used again. So a quote is never older than the maximum plus the
+    time that this one call took, which even the first to ask has to wait; `age_seconds` says
+    what it came to. With a maximum of 0 every caller gets a call of their own.
+
+    An error goes to all who wait for it and to nobody later. A caller who leaves disturbs
+    nobody: the call runs on for the others, or for the next to ask.
+    """
+
+    def __init__(
+        self,
+        source: PriceSource,
+        *,
+        price_age_seconds_max: float,
+        monotonic: Callable[[], float],
+        symbols_remembered_max: int = SYMBOLS_REMEMBERED_MAX,
+        calls_running_max: int = CALLS_RUNNING_MAX,
+    ) -> None:
+        assert price_age_seconds_max >= 0, "settings check it"
+        self._source = source
+        self._price_age_seconds_max = price_age_seconds_max
+        self._monotonic = monotonic
+        self._symbols_remembered_max = symbols_remembered_max
+        self._calls_running_max = calls_running_max
+        self._calls: dict[tuple[Symbol, Category], _Call] = {}  # the oldest first
+        self._running: set[asyncio.Task[Quote]] = set()
+        self._is_closed = False
+
+    async def quote(self, symbol: Symbol, category: Category) -> PricedQuote:
+        """The last price, at most `price_age_seconds_max` old when asked for.
+
+        Raises as PriceSource says, UpstreamUnavailable also when too many calls are running,
+        and Unavailable once closed.
+        """
+        if self._is_closed:
+            raise _closed()
+        call = self._calls.get((symbol, category))
+        if call is None or self._monotonic() - call.begun_at >= self._price_age_seconds_max:
+            call = self._begin(symbol, category)
+        if not call.task.done():
+            # Unlike awaiting the task, this cancels nothing when the caller is cancelled.
+            await asyncio.wait([call.task])
+        if call.task.cancelled():
+            raise _closed()
+        return PricedQuote(quote=call.task.result(), age_seconds=self._monotonic() - call.begun_at)
+
+    async def aclose(self) -> None:
+        """Cancel the running calls; whoever waits for one is told Unavailable."""
+        self._is_closed = True
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _begin(self, symbol: Symbol, category: Category) -> _Call:
+        if len(self._running) >= self._calls_running_max:
+            raise UpstreamUnavailable(self._source.venue)
+        begun_at = self._monotonic()
+        task = asyncio.create_task(self._ask(symbol, category), name=f"quote {category} {symbol}")
+        self._running.add(task)
+        task.add_done_callback(self._end)
+        call = _Call(begun_at=begun_at, task=task)
+        self._calls.pop((symbol, category), None)
+        self._calls[symbol, category] = call
+        if len(self._calls) > self._symbols_remembered_max:
+            del self._calls[next(iter(self._calls))]
+        return call
+
+    async def _ask(self, symbol: Symbol, category: Category) -> Quote:
+        try:
+            return await self._source.fetch_quote(symbol, category)
+        except BaseException:
+            # Forgotten before anybody else runs, so that nobody joins what has failed;
+            # a younger call that took its place stays.
+            call = self._calls.get((symbol, category))
+            if call is not None and call.task is asyncio.current_task():
+                del self._calls[symbol, category]
+            raise
+
+    def _end(self, task: asyncio.Task[Quote]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, even if all who waited have left
+
+
+def _closed() -> Unavailable:
+    return Unavailable("goblin is shutting down")
