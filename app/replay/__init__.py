@@ -1,0 +1,34 @@
+"""The replay exchange: Bybit v5 public market data over recorded or generated candles.
+
+    async with replay(Path("candles"), speed=0) as exchange:
+        ... exchange.base_url, exchange.clock, exchange.faults, exchange.requests
+
+candles    intervals, candles, and the price path inside a candle
+market     instruments and their history; what they cost at an instant
+recorded   history from candle files       generated   history from a seed
+clock      what time it is on the exchange
+answers    the endpoints: (market, instant, query) -> result; wire: envelope and number texts
+faults     misbehaviour on request         control     /control, the operator's side
+server     the loopback HTTP server        opening     all of it from a command line's words
+"""
+
+from app.replay.clock import ReplayClock
+from app.replay.errors import ReplayError
+from app.replay.faults import Fault
+from app.replay.generated import generated_market
+from app.replay.market import Market
+from app.replay.opening import replay
+from app.replay.recorded import recorded_market
+from app.replay.server import ReplayExchange, replay_exchange
+
+__all__ = [
+    "Fault",
+    "Market",
+    "ReplayClock",
+    "ReplayError",
+    "ReplayExchange",
+    "generated_market",
+    "recorded_market",
+    "replay",
+    "replay_exchange",
+]
