@@ -2,30 +2,73 @@
 -- bounds, an account holds one active order per symbol, and every hot query has its index.
 --
 -- Rows of V1 stay. Where they cannot (two accounts whose e-mails differ only in case, two
--- active orders of one user and symbol) the migration stops and names them, because only
--- their owner can say which of the two is meant.
+-- active orders of one user and symbol, amounts that no account or order can have) the
+-- migration stops and names them, because only their owner can say what is meant.
+
+-- Symbols are trimmed and upper-cased before use, the old ones too.
+UPDATE transact         SET symbol = upper(btrim(symbol, E' \t\n\v\f\r'))
+WHERE symbol <> upper(btrim(symbol, E' \t\n\v\f\r'));
+UPDATE watchlists       SET symbol = upper(btrim(symbol, E' \t\n\v\f\r'))
+WHERE symbol <> upper(btrim(symbol, E' \t\n\v\f\r'));
+UPDATE log              SET symbol = upper(btrim(symbol, E' \t\n\v\f\r'))
+WHERE symbol <> upper(btrim(symbol, E' \t\n\v\f\r'));
+UPDATE trade_strategies SET symbol = upper(btrim(symbol, E' \t\n\v\f\r'))
+WHERE symbol <> upper(btrim(symbol, E' \t\n\v\f\r'));
 
 DO $$
 DECLARE
     found TEXT;
 BEGIN
-    SELECT string_agg(DISTINCT lower(email), ', ') INTO found
-    FROM users
-    WHERE lower(email) IN (SELECT lower(email) FROM users GROUP BY lower(email) HAVING count(*) > 1);
+    SELECT string_agg(format('%s (user %s)', email, id), ', ' ORDER BY lower(email), id)
+    INTO found
+    FROM (
+        SELECT id, email FROM users
+        WHERE lower(email) IN (SELECT lower(email) FROM users GROUP BY 1 HAVING count(*) > 1)
+        ORDER BY lower(email), id LIMIT 20
+    ) AS twins;
     IF found IS NOT NULL THEN
-        RAISE EXCEPTION 'these e-mail addresses belong to several users, differing only in case: %', found
+        RAISE EXCEPTION 'e-mail addresses of several users differ only in case: %', found
             USING HINT = 'Change users.email of all but one of each, then start again.';
     END IF;
 
-    SELECT string_agg(format('user %s %s', user_id, normal), ', ') INTO found
+    SELECT string_agg(format('user %s has %s', id, balance), ', ' ORDER BY id) INTO found
     FROM (
-        SELECT user_id, upper(btrim(symbol)) AS normal
-        FROM transact WHERE status = 1
-        GROUP BY user_id, upper(btrim(symbol)) HAVING count(*) > 1
+        SELECT id, balance FROM users
+        WHERE NOT (balance >= 0 AND balance < 10000000000)
+        ORDER BY id LIMIT 20
+    ) AS impossible;
+    IF found IS NOT NULL THEN
+        RAISE EXCEPTION 'balances that no account can have: %', found
+            USING HINT = 'Set users.balance to a number from 0 to below 10^10, then start again.';
+    END IF;
+
+    SELECT string_agg(format('user %s %s', user_id, symbol), ', ' ORDER BY user_id, symbol)
+    INTO found
+    FROM (
+        SELECT user_id, symbol FROM transact WHERE status = 1
+        GROUP BY user_id, symbol HAVING count(*) > 1
+        ORDER BY user_id, symbol LIMIT 20
     ) AS twice;
     IF found IS NOT NULL THEN
         RAISE EXCEPTION 'several active orders for one user and symbol: %', found
             USING HINT = 'Close all but one of each (status = 2 with a sell_price), then start again.';
+    END IF;
+
+    SELECT string_agg(id::text, ', ' ORDER BY id) INTO found
+    FROM (
+        SELECT id FROM transact
+        WHERE NOT (status IN (1, 2)
+                   AND (status = 2) = (sell_price IS NOT NULL)
+                   AND buy_price > 0 AND buy_price < 10000000000
+                   AND quantity > 0 AND quantity < 10000000000
+                   AND (sell_price IS NULL OR sell_price > 0 AND sell_price < 10000000000))
+        ORDER BY id LIMIT 20
+    ) AS impossible;
+    IF found IS NOT NULL THEN
+        RAISE EXCEPTION 'orders that are neither open nor closed, or without a price: transact.id %',
+            found
+            USING HINT = 'status is 1 (no sell_price) or 2 (with one), prices and quantity are'
+                ' above 0 and below 10^10. Correct or delete the rows, then start again.';
     END IF;
 END
 $$;
@@ -44,7 +87,7 @@ ALTER SEQUENCE log_id_seq              AS BIGINT;
 ALTER SEQUENCE strategies_id_seq       AS BIGINT;
 ALTER SEQUENCE trade_strategies_id_seq AS BIGINT;
 
--- timezone('utc', now()) is a local time: stored in a TIMESTAMPTZ it is wrong in every
+-- timezone('utc', now()) has no time zone: stored in a TIMESTAMPTZ it is wrong in every
 -- session whose TimeZone is not UTC.
 UPDATE users            SET created_at = now() WHERE created_at IS NULL;
 UPDATE users            SET updated_at = created_at WHERE updated_at IS NULL;
@@ -75,12 +118,6 @@ ALTER TABLE strategies
 ALTER TABLE trade_strategies
     ALTER COLUMN created_at SET DEFAULT now(), ALTER COLUMN created_at SET NOT NULL,
     ALTER COLUMN updated_at SET DEFAULT now(), ALTER COLUMN updated_at SET NOT NULL;
-
--- Symbols are trimmed and upper-cased before use, the old ones too.
-UPDATE transact         SET symbol = upper(btrim(symbol)) WHERE symbol <> upper(btrim(symbol));
-UPDATE watchlists       SET symbol = upper(btrim(symbol)) WHERE symbol <> upper(btrim(symbol));
-UPDATE log              SET symbol = upper(btrim(symbol)) WHERE symbol <> upper(btrim(symbol));
-UPDATE trade_strategies SET symbol = upper(btrim(symbol)) WHERE symbol <> upper(btrim(symbol));
 
 -- Owners. What was shared before belongs to the oldest account. Rows without any account
 -- (their users were removed by hand) go to one that nobody can log in to.
@@ -118,7 +155,7 @@ BEGIN
         RETURN parsed;
     END IF;
     RETURN jsonb_build_object('value', parsed);
-EXCEPTION WHEN data_exception OR statement_too_complex THEN
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
     RETURN jsonb_build_object('text', raw);
 END
 $$;
@@ -126,12 +163,12 @@ ALTER TABLE log ALTER COLUMN data TYPE JSONB USING pg_temp.to_json_object(data);
 
 -- Invariants. NaN sorts above every number and passes "value >= 0": each has an upper bound.
 ALTER TABLE users
-    DROP CONSTRAINT users_email_key,
+    DROP CONSTRAINT IF EXISTS users_email_key,
     ADD CONSTRAINT users_balance_range CHECK (balance >= 0 AND balance < 10000000000);
 CREATE UNIQUE INDEX users_email_lower_key ON users (lower(email));
 
 ALTER TABLE transact
-    DROP CONSTRAINT transact_user_id_fkey,
+    DROP CONSTRAINT IF EXISTS transact_user_id_fkey,
     ADD CONSTRAINT transact_user_fkey FOREIGN KEY (user_id) REFERENCES users (id),
     ADD CONSTRAINT transact_status_known CHECK (status IN (1, 2)),
     ADD CONSTRAINT transact_buy_price_range CHECK (buy_price > 0 AND buy_price < 10000000000),
@@ -160,7 +197,7 @@ CREATE INDEX strategies_user_list ON strategies (user_id, created_at DESC, id DE
 
 -- The strategy of an assignment has the same owner; the schema says so, not only the code.
 ALTER TABLE trade_strategies
-    DROP CONSTRAINT trade_strategies_strategy_id_fkey,
+    DROP CONSTRAINT IF EXISTS trade_strategies_strategy_id_fkey,
     ADD CONSTRAINT trade_strategies_user_fkey FOREIGN KEY (user_id) REFERENCES users (id),
     ADD CONSTRAINT trade_strategies_strategy_fkey
         FOREIGN KEY (user_id, strategy_id) REFERENCES strategies (user_id, id);
