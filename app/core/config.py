@@ -1,0 +1,157 @@
+"""Settings from the environment and .env, read once at the edge and passed inwards.
+
+docs/settings.md is generated from the fields below.
+"""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    HttpUrl,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.domain.money import PLAIN_DECIMAL, is_amount
+
+PROJECT: Final = Path(__file__).resolve().parents[2]
+JWT_SECRET_BYTES_MIN: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+WELL_KNOWN_SECRETS: Final = frozenset(
+    {"change_me", "changeme", "secret", "your-secret-key", "password", "goblin", "jwt_secret"}
+)
+
+
+class SettingsError(Exception):
+    """The start stops here; the text names each wrong key and what was expected."""
+
+
+def _url(text: object) -> str:
+    return str(TypeAdapter(HttpUrl).validate_python(text)).rstrip("/")
+
+
+def _starting_balance(text: object) -> Decimal:
+    spelled = str(text).strip()
+    if PLAIN_DECIMAL.fullmatch(spelled) is None or not is_amount(Decimal(spelled)):
+        raise ValueError("expected a plain decimal from 0 to below 10^10 with at most 20 decimals")
+    return Decimal(spelled)
+
+
+Url = Annotated[str, BeforeValidator(_url)]
+
+
+class Settings(BaseSettings):
+    """Every key is optional; a wrong value stops the start."""
+
+    model_config = SettingsConfigDict(
+        env_file_encoding="utf-8",
+        extra="ignore",
+        case_sensitive=False,
+        env_ignore_empty=True,
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    environment: Literal["development", "production"] = Field(
+        "development",
+        description="`production` refuses to start with a missing, short or well-known JWT secret.",
+    )
+    db_host: str | None = Field(
+        None,
+        description="Your own PostgreSQL (15 or later). Without it goblin runs an embedded one.",
+    )
+    db_port: int = Field(5432, ge=1, le=65535, description="Port of your own PostgreSQL.")
+    db_name: str = Field("goblin", min_length=1, description="Database name.")
+    db_user: str = Field("postgres", min_length=1, description="Database user.")
+    db_password: SecretStr = Field(SecretStr("postgres"), description="Database password.")
+    db_pool_size: int = Field(
+        20, ge=2, le=1000, description="Most connections that one process opens."
+    )
+    data_dir: Path = Field(
+        PROJECT / "data",
+        description="Folder of the embedded database and the generated JWT secret.",
+    )
+    jwt_secret_key: SecretStr | None = Field(
+        None,
+        description="Signs the tokens; at least 32 bytes for HS256. In development one is "
+        "generated once and kept in DATA_DIR.",
+    )
+    jwt_algorithm: Literal["HS256", "HS384", "HS512"] = Field(
+        "HS256", description="The only algorithm that tokens are accepted with."
+    )
+    jwt_expires_minutes: int = Field(
+        60, ge=1, le=525_600, description="How long a token is valid, in minutes."
+    )
+    price_source: Literal["bybit", "binance"] = Field(
+        "bybit", description="The venue whose prices are quoted and filled at."
+    )
+    price_max_age_seconds: float = Field(
+        1.0,
+        ge=0,
+        le=60,
+        allow_inf_nan=False,
+        description="How long before a request the venue may have been asked for its price.",
+    )
+    bybit_base_url: Url = Field(
+        "https://api.bybit.com",
+        description="Public market data, no key. Testnet (its prices are not real): "
+        "https://api-testnet.bybit.com",
+    )
+    bybit_timeout_seconds: float = Field(
+        10.0, gt=0, le=120, allow_inf_nan=False, description="Longest wait for a price, in all."
+    )
+    binance_api_url: Url = Field(
+        "https://api.binance.com", description="Binance spot, with PRICE_SOURCE=binance."
+    )
+    starting_balance: Annotated[Decimal, BeforeValidator(_starting_balance)] = Field(
+        Decimal(0), description="What a new account holds."
+    )
+    host: str = Field("127.0.0.1", min_length=1, description="Address that the API listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 picks a free one.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log line that is written."
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="`auto` is text on a terminal and one JSON object per line elsewhere."
+    )
+
+    @model_validator(mode="after")
+    def _production_needs_a_real_secret(self) -> "Settings":
+        if self.environment != "production":
+            return self
+        secret = "" if self.jwt_secret_key is None else self.jwt_secret_key.get_secret_value()
+        bytes_min = JWT_SECRET_BYTES_MIN[self.jwt_algorithm]
+        if not secret:
+            problem = "is missing"
+        elif secret.lower() in WELL_KNOWN_SECRETS or len(set(secret)) < 8:  # noqa: PLR2004
+            problem = "is well known or trivial"
+        elif len(secret.encode()) < bytes_min:
+            problem = "is too short"
+        else:
+            return self
+        raise ValueError(
+            f"JWT_SECRET_KEY {problem}: ENVIRONMENT=production expects at least {bytes_min} random "
+            'bytes, for example of: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+        )
+
+
+def load_settings(*, env_file: Path | None = PROJECT / ".env", **overrides: Any) -> Settings:
+    """Read the environment, then .env; `overrides` win over both. Raises SettingsError."""
+    try:
+        return Settings(_env_file=env_file, **overrides)
+    except ValidationError as error:
+        lines = [_explain(problem["loc"], problem["msg"]) for problem in error.errors()]
+        raise SettingsError("wrong configuration:\n" + "\n".join(lines)) from None
+
+
+def _explain(location: tuple[int | str, ...], message: str) -> str:
+    text = message.removeprefix("Value error, ")
+    if not location:
+        return f"  {text}"
+    key = str(location[0]).upper()
+    return f"  {key}: {text[:1].lower()}{text[1:]} (environment or .env)"

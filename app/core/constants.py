@@ -1,0 +1,24 @@
+"""Texts of the contract that no error class owns."""
+
+from typing import Final
+
+WELCOME: Final = "Welcome to goblin API"
+HEALTHY: Final = "API and database are operational"
+INTERNAL_ERROR: Final = "internal server error"
+ORDER_CLOSED: Final = "sell order complete"
+LOG_CREATED: Final = "Log created successfully"
+
+
+def watchlist_entry_deleted(symbol: str) -> str:
+    """The answer to DELETE /watchlist/{symbol}."""
+    return f"Watchlist entry for symbol '{symbol}' deleted successfully"
+
+
+def strategy_deleted(name: str) -> str:
+    """The answer to DELETE /strategy/{id}."""
+    return f"Strategy '{name}' soft deleted successfully"
+
+
+def trade_strategy_deleted(symbol: str) -> str:
+    """The answer to DELETE /trade-strategy/{id}."""
+    return f"Trade strategy '{symbol}' soft deleted successfully"

@@ -1,0 +1,71 @@
+"""Log lines: one JSON object each for machines, one readable line each for a terminal.
+
+Nothing that a caller sent is logged but the method, the route's template and the request
+id. Passwords, tokens and connection strings are never handed to a logger.
+"""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TextIO
+
+REQUEST_LOGGER: Final = "goblin.request"
+_PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _PLAIN}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line; line breaks and control characters are escaped by JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record with its extra fields as one line of ASCII JSON."""
+        line: dict[str, Any] = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """`12:30:01 info  POST /order 201 3.2 ms ...`, control characters made visible."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one readable line, a traceback below it if there is one."""
+        at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
+        fields = _fields(record)
+        if record.name == REQUEST_LOGGER:
+            text = "{method} {route} {status} {milliseconds} ms".format_map(fields)
+            if fields.get("user_id") is not None:
+                text += f" user {fields['user_id']}"
+            text += f" [{fields['request_id']}]"
+        else:
+            text = " ".join([record.getMessage(), *(f"{k}={v}" for k, v in fields.items())])
+        visible = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+        line = f"{at} {record.levelname.lower():<7} {visible}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+def configure_logging(
+    *, level: str, style: Literal["auto", "json", "text"], stream: TextIO | None = None
+) -> None:
+    """Send every logger's lines to one stream (standard error by default)."""
+    target = sys.stderr if stream is None else stream
+    is_text = style == "text" or (style == "auto" and target.isatty())
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(TextFormatter() if is_text else JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for noisy in ("httpx", "httpcore", "asyncio", "multipart", "python_multipart"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

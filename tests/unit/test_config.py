@@ -1,0 +1,50 @@
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from app.core.config import SettingsError, load_settings
+
+
+def test_every_key_is_optional() -> None:
+    settings = load_settings(env_file=None)
+    assert settings.db_host is None
+    assert settings.bybit_base_url == "https://api.bybit.com"
+
+
+def test_the_env_file_is_read_and_unknown_keys_in_it_are_ignored(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("STARTING_BALANCE=100.5\nNOBODY_KNOWS=1\nDB_HOST=\n")
+    settings = load_settings(env_file=file)
+    assert settings.starting_balance == Decimal("100.5")
+    assert settings.db_host is None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("DB_PORT", "abc"), ("STARTING_BALANCE", "1e3"), ("STARTING_BALANCE", "-1"),
+     ("STARTING_BALANCE", "10000000000"), ("BYBIT_BASE_URL", "api.bybit.com"),
+     ("PRICE_SOURCE", "kraken"), ("JWT_ALGORITHM", "none"), ("JWT_EXPIRES_MINUTES", "0"),
+     ("PRICE_MAX_AGE_SECONDS", "nan"), ("ENVIRONMENT", "prod")],
+)  # fmt: skip
+def test_a_wrong_value_stops_the_start_with_the_key_and_what_was_expected(
+    key: str, value: str, tmp_path: Path
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"{key}={value}\n")
+    with pytest.raises(SettingsError, match=f"{key}: "):
+        load_settings(env_file=file)
+
+
+@pytest.mark.parametrize("secret", [None, "short", "change_me", "a" * 64])
+def test_production_refuses_a_weak_secret_without_printing_it(secret: str | None) -> None:
+    overrides = {} if secret is None else {"jwt_secret_key": secret}
+    with pytest.raises(SettingsError, match="JWT_SECRET_KEY") as failure:
+        load_settings(env_file=None, environment="production", **overrides)
+    assert secret is None or secret not in str(failure.value)
+
+
+def test_production_accepts_a_long_random_secret() -> None:
+    secret = "Zx8-qP2_vN5tLr9wKs3yHb7mFd1cGj4e"
+    settings = load_settings(env_file=None, environment="production", jwt_secret_key=secret)
+    assert settings.environment == "production"
+    assert secret not in repr(settings)

@@ -1,0 +1,84 @@
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from app.core.logging import REQUEST_LOGGER, configure_logging
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def root_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def request_line() -> None:
+    fields = {
+        "method": "POST",
+        "route": "/order",
+        "status": 201,
+        "milliseconds": 3.2,
+        "request_id": "abc",
+        "user_id": 7,
+    }
+    logging.getLogger(REQUEST_LOGGER).info("request", extra=fields)
+
+
+def test_a_request_is_one_json_object_on_one_line() -> None:
+    stream = io.StringIO()
+    configure_logging(level="INFO", style="auto", stream=stream)
+    request_line()
+    line = json.loads(stream.getvalue())
+    assert line["method"] == "POST"
+    assert line["route"] == "/order"
+    assert line["status"] == 201
+    assert line["milliseconds"] == 3.2
+    assert line["request_id"] == "abc"
+    assert line["user_id"] == 7
+    assert line["at"].endswith("+00:00")
+
+
+def test_a_terminal_gets_readable_lines() -> None:
+    stream = Terminal()
+    configure_logging(level="INFO", style="auto", stream=stream)
+    request_line()
+    assert "POST /order 201 3.2 ms user 7 [abc]" in stream.getvalue()
+    logging.getLogger("app").warning("upstream failure", extra={"venue": "Bybit"})
+    assert "upstream failure venue=Bybit" in stream.getvalue()
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_nothing_that_is_logged_can_forge_a_line_or_colour_a_terminal(style: str) -> None:
+    stream = io.StringIO()
+    configure_logging(level="INFO", style=style, stream=stream)  # type: ignore[arg-type]
+    logging.getLogger("app").warning("x\nforged \x1b[31m \u2028 line")
+    assert stream.getvalue().count("\n") == 1
+    assert "\x1b" not in stream.getvalue()
+    assert "\u2028" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_an_exception_is_logged_with_its_traceback(style: str) -> None:
+    stream = io.StringIO()
+    configure_logging(level="INFO", style=style, stream=stream)  # type: ignore[arg-type]
+    try:
+        raise ValueError("the reason")
+    except ValueError:
+        logging.getLogger("app").exception("it broke")
+    assert "ValueError: the reason" in stream.getvalue()
+
+
+def test_less_severe_lines_than_asked_for_are_not_written() -> None:
+    stream = io.StringIO()
+    configure_logging(level="WARNING", style="text", stream=stream)
+    request_line()
+    assert stream.getvalue() == ""
