@@ -39,9 +39,10 @@ def is_amount(value: Decimal) -> bool:
     """Whether the value is finite, not negative, below the limit and has at most 20 decimals."""
     if not value.is_finite() or value.is_signed() or value >= LIMIT:
         return False
-    exponent = value.normalize(EXACT).as_tuple().exponent
+    _, digits, exponent = value.as_tuple()
     assert isinstance(exponent, int), "finite values have an integer exponent"
-    return exponent >= -DECIMALS
+    significant = "".join(map(str, digits)).rstrip("0")
+    return not significant or exponent + len(digits) - len(significant) >= -DECIMALS
 
 
 def is_positive_amount(value: Decimal) -> bool:

@@ -1,0 +1,109 @@
+"""People with a paper account."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import NewType
+
+from app.domain.errors import NotFound, Refused, Unauthenticated
+from app.domain.money import LIMIT, add, is_amount, subtract
+
+UserId = NewType("UserId", int)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """An account and what it can spend. The password's hash is not part of it."""
+
+    id: UserId
+    email: str
+    name: str
+    balance: Decimal
+    created_at: datetime
+    epoch: int = 1
+    """Which life of the paper account this is; a reset begins the next."""
+
+    def __post_init__(self) -> None:
+        assert is_amount(self.balance), "the schema bounds every balance"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedUser:
+    """A user whose row this transaction has locked, and the number of their last event."""
+
+    user: User
+    event_number: int
+
+
+class EmailTaken(Refused):
+    """Somebody registered this address already, in whatever case."""
+
+    code = "email_already_registered"
+
+    def __init__(self) -> None:
+        super().__init__("Email already registered")
+
+
+class WrongCredentials(Unauthenticated):
+    """Unknown e-mail or wrong password; which of the two is nobody's business."""
+
+    code = "invalid_credentials"
+
+    def __init__(self) -> None:
+        super().__init__("Invalid email or password")
+
+
+class UserGone(Unauthenticated):
+    """A valid token of an account that is no longer there."""
+
+    code = "user_gone"
+
+    def __init__(self) -> None:
+        super().__init__("User no longer exists")
+
+
+class UserNotFound(NotFound):
+    """No such user for the caller."""
+
+    code = "user_not_found"
+
+    def __init__(self, user_id: int) -> None:
+        super().__init__(f"User with id {user_id} not found")
+        self.user_id = user_id
+
+
+class InsufficientBalance(Refused):
+    """The account holds less than the movement needs."""
+
+    code = "insufficient_balance"
+
+    def __init__(self, *, balance: Decimal, needed: Decimal) -> None:
+        super().__init__("insufficient balance")
+        self.balance = balance
+        self.needed = needed
+
+
+class BalanceLimitExceeded(Refused):
+    """The movement would bring the account to 10^10 or beyond, which no column can hold."""
+
+    code = "balance_limit_exceeded"
+
+    def __init__(self, *, balance: Decimal, added: Decimal) -> None:
+        super().__init__("balance limit exceeded")
+        self.balance = balance
+        self.added = added
+
+
+def credit(balance: Decimal, amount: Decimal) -> Decimal:
+    """The balance after receiving `amount` (>= 0, at most 20 decimals); exact."""
+    after = add(balance, amount)
+    if after >= LIMIT:
+        raise BalanceLimitExceeded(balance=balance, added=amount)
+    return after
+
+
+def debit(balance: Decimal, amount: Decimal) -> Decimal:
+    """The balance after spending `amount` (>= 0, at most 20 decimals); exact."""
+    if balance < amount:
+        raise InsufficientBalance(balance=balance, needed=amount)
+    return subtract(balance, amount)
