@@ -1,0 +1,142 @@
+"""Everything that one batch of money movements writes at once.
+
+One statement for transfers, entries, accounts, fills, events and users, whatever the length
+of the batch: an order would otherwise wait for six round trips one after the other.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from app.db.connection import Connection
+from app.domain.events import NumberedEvent
+from app.domain.fills import Fill
+from app.domain.ledger import Account, AccountKey, Posting
+from app.domain.users import UserId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booking:
+    """What was decided for users that the transaction has locked."""
+
+    postings: Sequence[Posting]
+    accounts: Mapping[AccountKey, Account]
+    fills: Sequence[Fill]
+    events: Sequence[NumberedEvent]
+    balances: Mapping[UserId, Decimal]
+    event_numbers: Mapping[UserId, int]
+    request_ids: Sequence[str]
+    """One for each posting."""
+
+
+async def insert_booking(conn: Connection, *, booking: Booking, at: datetime | None) -> datetime:
+    """Write it all as of one instant, now by default, and return it."""
+    postings, accounts = booking.postings, list(booking.accounts.values())
+    instant: datetime = await conn.fetchval(
+        """
+        WITH moment AS MATERIALIZED (
+            SELECT coalesce($32::timestamptz, clock_timestamp()) AS at
+        ),
+        posting AS MATERIALIZED (
+            SELECT nextval('ledger_transfers_id_seq') AS id, given.*
+            FROM unnest(
+                $1::bigint[], $2::text[], $3::text[], $4::numeric[], $5::bigint[], $6::text[],
+                $7::bigint[], $8::bigint[], $9::numeric[],
+                $10::bigint[], $11::bigint[], $12::numeric[]
+            ) AS given (
+                user_id, cause, asset, amount, order_id, request_id,
+                source_id, source_version, source_before,
+                target_id, target_version, target_before
+            )
+        ),
+        written_transfers AS (
+            INSERT INTO ledger_transfers
+                (id, user_id, cause, asset, amount, source_account_id, target_account_id,
+                order_id, request_id, event_at)
+            SELECT id, user_id, cause, asset, amount, source_id, target_id,
+                order_id, request_id, moment.at
+            FROM posting, moment
+        ),
+        written_entries AS (
+            INSERT INTO ledger_entries
+                (user_id, account_id, version, transfer_id, amount, balance_before,
+                balance_after, event_at)
+            SELECT user_id, source_id, source_version + 1, id, -amount, source_before,
+                source_before - amount, moment.at
+            FROM posting, moment
+            UNION ALL
+            SELECT user_id, target_id, target_version + 1, id, amount, target_before,
+                target_before + amount, moment.at
+            FROM posting, moment
+        ),
+        written_accounts AS (
+            UPDATE ledger_accounts
+            SET balance = changed.balance, version = changed.version
+            FROM unnest($13::bigint[], $14::numeric[], $15::bigint[])
+                AS changed (id, balance, version)
+            WHERE ledger_accounts.id = changed.id
+        ),
+        written_fills AS (
+            INSERT INTO fills
+                (order_id, side, price, source, venue_time_ms, price_age_ms, request_id, filled_at)
+            SELECT fill.order_id, fill.side, fill.price, fill.source, fill.venue_time_ms,
+                fill.price_age_ms, fill.request_id, moment.at
+            FROM unnest(
+                $16::bigint[], $17::text[], $18::numeric[], $19::text[], $20::bigint[],
+                $21::int[], $22::text[]
+            ) AS fill (order_id, side, price, source, venue_time_ms, price_age_ms, request_id),
+            moment
+        ),
+        written_events AS (
+            INSERT INTO events (user_id, number, type, epoch, data, request_id, event_at)
+            SELECT event.user_id, event.number, event.type, event.epoch, event.data::jsonb,
+                event.request_id, moment.at
+            FROM unnest(
+                $23::bigint[], $24::bigint[], $25::text[], $26::int[], $27::text[], $28::text[]
+            ) AS event (user_id, number, type, epoch, data, request_id), moment
+        ),
+        written_users AS (
+            UPDATE users
+            SET balance = changed.balance, event_number = changed.event_number,
+                updated_at = moment.at
+            FROM unnest($29::bigint[], $30::numeric[], $31::bigint[])
+                AS changed (id, balance, event_number), moment
+            WHERE users.id = changed.id
+        )
+        SELECT at FROM moment
+        """,
+        [p.transfer.source.user_id for p in postings],
+        [p.transfer.cause for p in postings],
+        [p.transfer.source.asset for p in postings],
+        [p.transfer.amount for p in postings],
+        [p.transfer.order_id for p in postings],
+        booking.request_ids,
+        [p.source.id for p in postings],
+        [p.source.version for p in postings],
+        [p.source.balance for p in postings],
+        [p.target.id for p in postings],
+        [p.target.version for p in postings],
+        [p.target.balance for p in postings],
+        [account.id for account in accounts],
+        [account.balance for account in accounts],
+        [account.version for account in accounts],
+        [fill.order_id for fill in booking.fills],
+        [fill.side for fill in booking.fills],
+        [fill.price for fill in booking.fills],
+        [fill.source for fill in booking.fills],
+        [fill.venue_time_ms for fill in booking.fills],
+        [fill.price_age_ms for fill in booking.fills],
+        [fill.request_id for fill in booking.fills],
+        [event.user_id for event in booking.events],
+        [event.number for event in booking.events],
+        [event.type for event in booking.events],
+        [event.epoch for event in booking.events],
+        [event.data_json for event in booking.events],
+        [event.request_id for event in booking.events],
+        list(booking.balances),
+        list(booking.balances.values()),
+        [booking.event_numbers[user_id] for user_id in booking.balances],
+        at,
+    )
+    return instant

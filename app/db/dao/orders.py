@@ -1,0 +1,264 @@
+"""The table `transact`: paper orders."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from app.db.connection import Connection, Row
+from app.domain.instruments import Symbol
+from app.domain.orders import Order, OrderId, OrderStatus
+from app.domain.users import UserId
+
+
+def _order(row: Row) -> Order:
+    return Order(
+        id=OrderId(row["id"]),
+        user_id=UserId(row["user_id"]),
+        epoch=row["epoch"],
+        client_order_id=row["client_order_id"],
+        symbol=Symbol(row["symbol"]),
+        status=OrderStatus(row["status"]),
+        quantity=row["quantity"],
+        buy_price=row["buy_price"],
+        sell_price=row["sell_price"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+async def insert_orders(
+    conn: Connection,
+    *,
+    user_ids: Sequence[UserId],
+    epochs: Sequence[int],
+    client_order_ids: Sequence[str | None],
+    symbols: Sequence[Symbol],
+    quantities: Sequence[Decimal],
+    buy_prices: Sequence[Decimal],
+) -> dict[tuple[UserId, Symbol], Order]:
+    """New active orders, by what is unique about an active order."""
+    rows = await conn.fetch(
+        """
+        WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at)
+        INSERT INTO transact
+            (user_id, epoch, client_order_id, symbol, quantity, buy_price, created_at, updated_at)
+        SELECT new.user_id, new.epoch, new.client_order_id, new.symbol, new.quantity,
+            new.buy_price, moment.at, moment.at
+        FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::numeric[], $6::numeric[])
+            AS new (user_id, epoch, client_order_id, symbol, quantity, buy_price), moment
+        RETURNING id, user_id, epoch, client_order_id, symbol, status, quantity, buy_price,
+            sell_price, created_at, updated_at
+        """,
+        user_ids,
+        epochs,
+        client_order_ids,
+        symbols,
+        quantities,
+        buy_prices,
+    )
+    return {(order.user_id, order.symbol): order for order in map(_order, rows)}
+
+
+async def has_active_order(
+    conn: Connection, *, user_id: UserId, epoch: int, symbol: Symbol
+) -> bool:
+    """Whether there is something to close."""
+    found: bool = await conn.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM transact
+            WHERE user_id = $1 AND epoch = $2 AND symbol = $3 AND status = 1
+        )
+        """,
+        user_id,
+        epoch,
+        symbol,
+    )
+    return found
+
+
+async def get_active_orders(
+    conn: Connection,
+    *,
+    user_ids: Sequence[UserId],
+    epochs: Sequence[int],
+    symbols: Sequence[Symbol],
+) -> dict[tuple[UserId, Symbol], Order]:
+    """The active orders of users that this transaction has locked."""
+    rows = await conn.fetch(
+        """
+        SELECT id, user_id, epoch, client_order_id, symbol, status, quantity, buy_price,
+            sell_price, created_at, updated_at
+        FROM transact
+        WHERE (user_id, epoch, symbol) IN (
+                SELECT asked.user_id, asked.epoch, asked.symbol
+                FROM unnest($1::bigint[], $2::int[], $3::text[])
+                    AS asked (user_id, epoch, symbol)
+            )
+            AND status = 1
+        """,
+        user_ids,
+        epochs,
+        symbols,
+    )
+    return {(order.user_id, order.symbol): order for order in map(_order, rows)}
+
+
+async def get_used_client_order_ids(
+    conn: Connection, *, user_ids: Sequence[UserId], client_order_ids: Sequence[str]
+) -> set[tuple[UserId, str]]:
+    """Which of these (user, client order id) pairs an order has already."""
+    rows = await conn.fetch(
+        """
+        SELECT user_id, client_order_id
+        FROM transact
+        WHERE (user_id, client_order_id) IN (
+            SELECT asked.user_id, asked.client_order_id
+            FROM unnest($1::bigint[], $2::text[]) AS asked (user_id, client_order_id)
+        )
+        """,
+        user_ids,
+        client_order_ids,
+    )
+    return {(UserId(row["user_id"]), row["client_order_id"]) for row in rows}
+
+
+async def close_orders(
+    conn: Connection, *, order_ids: Sequence[OrderId], sell_prices: Sequence[Decimal]
+) -> dict[OrderId, Order]:
+    """Close active orders that this transaction has locked."""
+    rows = await conn.fetch(
+        """
+        WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at)
+        UPDATE transact
+        SET status = 2, sell_price = closing.sell_price, updated_at = moment.at
+        FROM unnest($1::bigint[], $2::numeric[]) AS closing (id, sell_price), moment
+        WHERE transact.id = closing.id AND transact.status = 1
+        RETURNING transact.id, user_id, epoch, client_order_id, symbol, status, quantity,
+            buy_price, transact.sell_price, created_at, updated_at
+        """,
+        order_ids,
+        sell_prices,
+    )
+    return {order.id: order for order in map(_order, rows)}
+
+
+async def get_order(conn: Connection, *, user_id: UserId, order_id: OrderId) -> Order | None:
+    """One of the user's orders, of whatever epoch."""
+    row = await conn.fetchrow(
+        """
+        SELECT id, user_id, epoch, client_order_id, symbol, status, quantity, buy_price,
+            sell_price, created_at, updated_at
+        FROM transact
+        WHERE id = $2 AND user_id = $1
+        """,
+        user_id,
+        order_id,
+    )
+    return None if row is None else _order(row)
+
+
+async def get_order_by_client_id(
+    conn: Connection, *, user_id: UserId, client_order_id: str
+) -> Order | None:
+    """The user's order with this client order id, of whatever epoch."""
+    row = await conn.fetchrow(
+        """
+        SELECT id, user_id, epoch, client_order_id, symbol, status, quantity, buy_price,
+            sell_price, created_at, updated_at
+        FROM transact
+        WHERE user_id = $1 AND client_order_id = $2
+        """,
+        user_id,
+        client_order_id,
+    )
+    return None if row is None else _order(row)
+
+
+async def get_orders(
+    conn: Connection,
+    *,
+    user_id: UserId,
+    epoch: int,
+    status: OrderStatus | None,
+    symbol: Symbol | None,
+    limit: int,
+    offset: int,
+) -> list[Order]:
+    """A page of the user's orders of one epoch: active ones first, then newest first."""
+    rows = await conn.fetch(
+        """
+        SELECT id, user_id, epoch, client_order_id, symbol, status, quantity, buy_price,
+            sell_price, created_at, updated_at
+        FROM transact
+        WHERE user_id = $1
+            AND epoch = $2
+            AND ($3::int IS NULL OR status = $3)
+            AND ($4::text IS NULL OR symbol = $4)
+        ORDER BY status, created_at DESC, id DESC
+        LIMIT $5 OFFSET $6
+        """,
+        user_id,
+        epoch,
+        status,
+        symbol,
+        limit,
+        offset,
+    )
+    return [_order(row) for row in rows]
+
+
+async def count_orders(
+    conn: Connection,
+    *,
+    user_id: UserId,
+    epoch: int,
+    status: OrderStatus | None,
+    symbol: Symbol | None,
+) -> int:
+    """How many orders the filters match, whatever the page."""
+    count: int = await conn.fetchval(
+        """
+        SELECT count(*)
+        FROM transact
+        WHERE user_id = $1
+            AND epoch = $2
+            AND ($3::int IS NULL OR status = $3)
+            AND ($4::text IS NULL OR symbol = $4)
+        """,
+        user_id,
+        epoch,
+        status,
+        symbol,
+    )
+    return count
+
+
+async def get_unique_order_symbols(
+    conn: Connection, *, user_id: UserId, epoch: int
+) -> list[Symbol]:
+    """Every symbol ordered in one epoch, sorted; one index probe for each symbol."""
+    rows = await conn.fetch(
+        """
+        WITH RECURSIVE probe AS (
+            (
+                SELECT symbol FROM transact
+                WHERE user_id = $1 AND epoch = $2
+                ORDER BY symbol LIMIT 1
+            )
+            UNION ALL
+            SELECT (
+                SELECT transact.symbol
+                FROM transact
+                WHERE user_id = $1 AND epoch = $2 AND transact.symbol > probe.symbol
+                ORDER BY transact.symbol
+                LIMIT 1
+            )
+            FROM probe
+            WHERE probe.symbol IS NOT NULL
+        )
+        SELECT symbol FROM probe WHERE symbol IS NOT NULL
+        """,
+        user_id,
+        epoch,
+    )
+    return sorted(Symbol(row["symbol"]) for row in rows)

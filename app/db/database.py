@@ -1,0 +1,110 @@
+"""The pool, and the few ways to borrow a connection from it.
+
+Every failure leaves here as one of goblin's errors or as a bug; no caller sees asyncpg's.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import asyncpg
+
+from app.db.address import DatabaseAddress
+from app.db.connection import Connection
+from app.db.dataframes import query_to_dataframe, records_to_dataframe
+from app.db.errors import DRIVER_ERRORS, DatabaseUnavailable, translate
+
+__all__ = ["Database", "open_database", "query_to_dataframe", "records_to_dataframe"]
+
+ACQUIRE_SECONDS_MAX: Final = 2.0
+"""Longest wait for a free connection; asyncpg alone would wait for ever."""
+
+CONNECT_SECONDS_MAX: Final = 5.0
+COMMAND_SECONDS_MAX: Final = 15.0
+LOCK_SECONDS_MAX: Final = 2
+"""Longest wait for a row that another transaction holds."""
+
+_log = logging.getLogger(__name__)
+
+
+class Database:
+    """Borrowed connections. Built by `open_database`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection for single statements, each its own transaction."""
+        async with self._borrowed() as raw:
+            yield raw
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A READ COMMITTED transaction: committed when the block ends, else rolled back."""
+        async with self._borrowed() as raw, raw.transaction():
+            yield raw
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        """A read-only transaction whose statements all see the same instant."""
+        async with (
+            self._borrowed() as raw,
+            raw.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield raw
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        connection = await self._acquire()
+        try:
+            yield connection
+        except DRIVER_ERRORS as error:
+            raise self._explained(error) from error
+        finally:
+            await self._release(connection)
+
+    async def _acquire(self) -> asyncpg.pool.PoolConnectionProxy:
+        try:
+            return await self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX)
+        except DRIVER_ERRORS as error:
+            raise self._explained(error) from error
+
+    async def _release(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
+        try:
+            await self._pool.release(connection)
+        except DRIVER_ERRORS:  # the server went away; the pool makes a new one
+            _log.debug("a dead connection was dropped")
+
+    def _explained(self, error: BaseException) -> BaseException:
+        explained = translate(error)
+        if isinstance(explained, DatabaseUnavailable):
+            _log.warning("database unavailable", extra={"reason": type(error).__name__})
+        return error if explained is None else explained
+
+
+@asynccontextmanager
+async def open_database(address: DatabaseAddress, *, pool_size: int) -> AsyncIterator[Database]:
+    """A pool on the database for as long as the block runs."""
+    pool = await asyncpg.create_pool(
+        **address.connect_arguments(),
+        min_size=min(2, pool_size),
+        max_size=pool_size,
+        timeout=CONNECT_SECONDS_MAX,
+        command_timeout=COMMAND_SECONDS_MAX,
+        max_inactive_connection_lifetime=300.0,
+        server_settings={
+            "application_name": "goblin",
+            "timezone": "UTC",
+            "lock_timeout": f"{LOCK_SECONDS_MAX}s",
+        },
+    )
+    try:
+        yield Database(pool)
+    finally:
+        try:
+            await asyncio.wait_for(pool.close(), timeout=5.0)
+        except (TimeoutError, *DRIVER_ERRORS):
+            pool.terminate()

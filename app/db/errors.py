@@ -1,0 +1,77 @@
+"""What the database's failures mean to a caller.
+
+Constraints that a service expects are handled where they are expected, by their names. What
+arrives here is trouble: the database is away, or a value got past validation.
+"""
+
+from typing import Final
+
+import asyncpg
+
+from app.domain.errors import Conflict, GoblinError, Invalid, Unavailable
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database cannot be asked now; asking again later is safe."""
+
+    code = "database_unavailable"
+
+    def __init__(self) -> None:
+        super().__init__("API or database dependency is unavailable")
+
+
+class DatabaseBusy(Conflict):
+    """Concurrent transactions stood in each other's way; nothing was changed."""
+
+    code = "concurrent_update"
+
+    def __init__(self) -> None:
+        super().__init__("another request changed the same data at the same time, try again")
+
+
+class ValueNotStorable(Invalid):
+    """PostgreSQL cannot hold this value: a NUL, a lone surrogate, a number out of range."""
+
+    code = "value_not_storable"
+
+    def __init__(self) -> None:
+        super().__init__("a value in the request cannot be stored")
+
+
+# Class 08 connection, 53 resources, 57 operator intervention, 58 system, 25006 a read-only
+# standby.
+_AWAY_CLASSES: Final = ("08", "53", "57", "58")
+_AWAY_STATES: Final = frozenset({"25006"})
+# Serialization failure, deadlock, and a lock that was not had in time.
+_BUSY_STATES: Final = frozenset({"40001", "40P01", "55P03"})
+# Class 22 data exception, 54001 a value nested too deeply.
+_DATA_CLASSES: Final = ("22", "54")
+
+DRIVER_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,  # TimeoutError included
+)
+"""Everything that asyncpg raises for the world's reasons; InterfaceError is no PostgresError."""
+
+
+def translate(error: BaseException) -> GoblinError | None:
+    """The error a caller can act on, or None for what only a bug explains."""
+    if isinstance(error, asyncpg.DataError):  # also raised client-side, without a state
+        return ValueNotStorable()
+    if isinstance(error, asyncpg.PostgresError):
+        return _translate_state(error.sqlstate or "")
+    if isinstance(error, DRIVER_ERRORS):
+        return DatabaseUnavailable()
+    return None
+
+
+def _translate_state(state: str) -> GoblinError | None:
+    if state in _BUSY_STATES:
+        return DatabaseBusy()
+    if state in _AWAY_STATES or state.startswith(_AWAY_CLASSES):
+        return DatabaseUnavailable()
+    if state.startswith(_DATA_CLASSES):
+        return ValueNotStorable()
+    return None

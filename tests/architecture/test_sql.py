@@ -1,0 +1,168 @@
+"""The SQL of the DAO, as PostgreSQL sees it."""
+
+import ast
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import pytest
+from app.core.config import PROJECT
+from app.db.connection import Connection
+from tests.conftest import CloneDatabase
+
+DAO = sorted((PROJECT / "app" / "db" / "dao").glob("[!_]*.py"))
+METHODS = {"execute", "fetch", "fetchrow", "fetchval"}
+
+
+def statements(module: Path) -> list[tuple[str, str]]:
+    """Every (function, statement) of a module; a statement is a literal, or the test fails."""
+    found = []
+    for function in ast.walk(ast.parse(module.read_text())):
+        if not isinstance(function, ast.AsyncFunctionDef):
+            continue
+        calls = [
+            node
+            for node in ast.walk(function)
+            if isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in METHODS
+        ]
+        assert len(calls) <= 1, f"{module.name} {function.name}: one function, one statement"
+        for call in calls:
+            query = call.args[0]
+            assert isinstance(query, ast.Constant), f"{function.name}: a query is a literal"
+            found.append((function.name, str(query.value)))
+    return found
+
+
+ALL = [(module, *pair) for module in DAO for pair in statements(module)]
+
+
+def test_the_statements_were_found() -> None:
+    assert len(ALL) > 25
+
+
+@pytest.mark.parametrize(("module", "function", "query"), ALL, ids=lambda v: getattr(v, "stem", ""))
+async def test_postgresql_prepares_every_statement_of_the_dao(
+    conn: Connection, module: Path, function: str, query: str
+) -> None:
+    assert isinstance(conn, asyncpg.Connection)
+    await conn.prepare(query)
+    assert not re.search(r"SELECT\s+\*", query), f"{module.name} {function}: name the columns"
+
+
+@pytest.mark.parametrize("module", DAO, ids=lambda path: path.stem)
+def test_a_dao_function_is_handed_its_connection_and_everything_else_by_keyword(
+    module: Path,
+) -> None:
+    for function in ast.parse(module.read_text()).body:
+        if isinstance(function, ast.AsyncFunctionDef):
+            assert [argument.arg for argument in function.args.args] == ["conn"], function.name
+
+
+NOW = datetime.now(UTC)
+HOT: dict[tuple[str, str], tuple[list[object], str]] = {
+    ("users", "get_user"): ([77], "users_pkey"),
+    ("users", "get_credentials"): (["person77@example.com"], "users_email_lower_key"),
+    ("users", "lock_users"): ([[77]], "users_pkey"),
+    ("orders", "has_active_order"): ([77, 1, "S3"], "transact_one_active_per_symbol"),
+    ("orders", "get_active_orders"): ([[77], [1], ["S3"]], "transact_one_active_per_symbol"),
+    ("orders", "get_orders"): ([77, 1, None, None, 50, 0], "transact_user_list"),
+    ("orders", "count_orders"): ([77, 1, None, "S3"], "transact_user_symbol_list"),
+    ("orders", "get_unique_order_symbols"): ([77, 1], "transact_user_symbol_list"),
+    ("orders", "get_order_by_client_id"): ([77, "a"], "transact_client_order_key"),
+    ("ledger", "get_accounts"): (
+        [[77], [1], ["cash"], ["USD"]],
+        "ledger_accounts_key",
+    ),
+    ("ledger", "get_entries"): ([77, 1, None, None, None, None, 50], "ledger_entries_user_list"),
+    ("ledger", "get_cash_at"): ([77, NOW], "ledger_entries_version_key"),
+    ("idempotency_keys", "get_key"): ([77, "a"], "idempotency_keys_pkey"),
+    ("logs", "get_logs"): ([77, None, 50, 0], "log_user_list"),
+    ("logs", "get_unique_log_symbols"): ([77], "log_user_symbol"),
+    ("watchlists", "get_watchlist"): ([77, "S3"], "watchlists_user_symbol_key"),
+    ("strategies", "get_all_strategies"): ([77, True], "strategies_user_"),
+    ("trade_strategies", "get_trade_strategies"): ([77, True], "trade_strategies_"),
+}
+
+
+async def test_every_hot_statement_uses_its_index_among_many_rows(crowded: Connection) -> None:
+    known = {(module.stem, function): query for module, function, query in ALL}
+    for (module, function), (arguments, index) in HOT.items():
+        query = "EXPLAIN " + known[module, function]
+        rows = await crowded.fetch(query, *arguments)
+        plan = "\n".join(row[0] for row in rows)
+        assert index in plan, f"{module}.{function}\n{plan}"
+        assert "Seq Scan" not in plan, f"{module}.{function}\n{plan}"
+
+
+@pytest.fixture
+async def crowded(clone: CloneDatabase) -> AsyncIterator[Connection]:
+    """Ten thousand users, one of them busy, analysed; in a database of its own."""
+    conn = await asyncpg.connect(**(await clone()).connect_arguments())
+    await conn.execute("""
+        INSERT INTO users (id, email, password, name)
+        SELECT n, 'person' || n || '@example.com', '!', 'n' FROM generate_series(1, 10000) AS n
+    """)
+    await conn.execute("""
+        CREATE TEMP TABLE row_of AS
+        SELECT id AS user_id, g FROM users, generate_series(1, 5) AS g
+        UNION ALL SELECT 77, g FROM generate_series(6, 1000) AS g
+    """)
+    await conn.execute("""
+        INSERT INTO transact
+            (user_id, symbol, quantity, buy_price, sell_price, status, created_at)
+        SELECT user_id, 'S' || (user_id + g) % 400, 1, 1, CASE WHEN g > 5 THEN 2 END,
+            1 + (g > 5)::int,
+            now() - g * interval '1 hour'
+        FROM row_of
+    """)
+    await conn.execute("""
+        INSERT INTO log (user_id, symbol, data, action, created_at)
+        SELECT user_id, 'S' || (user_id + g) % 400, '{}', 'a',
+            now() - g * interval '1 hour'
+        FROM row_of
+    """)
+    await conn.execute("""
+        INSERT INTO watchlists (user_id, symbol)
+        SELECT user_id, 'S' || g FROM row_of
+    """)
+    await conn.execute("""
+        INSERT INTO strategies (user_id, name, slug)
+        SELECT user_id, 'n', 's' FROM row_of
+    """)
+    await conn.execute("""
+        INSERT INTO trade_strategies (user_id, strategy_id, symbol)
+        SELECT user_id, id, 'A' FROM strategies
+    """)
+    await conn.execute("""
+        INSERT INTO ledger_accounts (user_id, epoch, kind, asset)
+        SELECT id, 1, kind, 'USD' FROM users, (VALUES ('cash'), ('funding')) AS k (kind)
+    """)
+    await conn.execute("""
+        INSERT INTO ledger_transfers
+            (user_id, cause, asset, amount, source_account_id, target_account_id, event_at)
+        SELECT row_of.user_id, 'deposit', 'USD', 1, f.id, c.id, now()
+        FROM row_of
+        JOIN ledger_accounts f ON f.user_id = row_of.user_id AND f.kind = 'funding'
+        JOIN ledger_accounts c ON c.user_id = row_of.user_id AND c.kind = 'cash'
+    """)
+    await conn.execute("""
+        INSERT INTO ledger_entries (user_id, account_id, version, transfer_id, amount,
+            balance_before, balance_after, event_at)
+        SELECT user_id, target_account_id, row_number() OVER (PARTITION BY user_id), id, 1,
+            0, 1, event_at
+        FROM ledger_transfers
+    """)
+    await conn.execute("""
+        INSERT INTO idempotency_keys (user_id, key, fingerprint, status, body)
+        SELECT user_id, 'k' || g, '', 200, '' FROM row_of
+    """)
+    for table in ("ledger_accounts", "ledger_transfers", "ledger_entries", "idempotency_keys"):
+        await conn.execute("ANALYZE " + table)
+    for table in ("users", "transact", "log", "watchlists", "strategies", "trade_strategies"):
+        await conn.execute("ANALYZE " + table)
+    yield conn
+    await conn.close()

@@ -1,0 +1,117 @@
+"""What researchers are promised of DataFrames."""
+
+import builtins
+import math
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import ModuleType
+from typing import Any
+
+import asyncpg
+import pandas as pd
+import pytest
+from app.core.config import Settings
+from app.db.address import DatabaseAddress
+from app.db.database import query_to_dataframe, records_to_dataframe
+from tests.conftest import settings_for
+
+EVERYTHING = """
+    SELECT 1::int AS i, 9007199254740993::bigint AS big, NULL::int AS no_int,
+        1.5::numeric AS n, NULL::numeric AS no_n,
+        '2025-06-01 12:00:00.123456+02'::timestamptz AS t, NULL::timestamptz AS no_t,
+        'é'::text AS s, NULL::text AS no_s, true AS b, '{"a": null}'::jsonb AS j
+"""
+
+
+@pytest.fixture
+def settings(postgres: DatabaseAddress) -> Settings:
+    return settings_for(postgres, "http://127.0.0.1:9")
+
+
+async def test_every_type_arrives_as_promised(settings: Settings) -> None:
+    frame = await query_to_dataframe(EVERYTHING, settings=settings)
+    assert frame["n"].dtype == "float64"
+    assert frame["no_n"].dtype == "float64"
+    assert str(frame["t"].dtype) == "datetime64[ns, UTC]"
+    assert str(frame["no_t"].dtype) == "datetime64[ns, UTC]"
+    assert frame["big"].iloc[0] == 9007199254740993
+    assert frame["t"].iloc[0] == pd.Timestamp("2025-06-01T10:00:00.123456Z")
+    for column in ("no_int", "no_n", "no_t", "no_s"):
+        assert frame[column].isna().all(), column
+    assert frame["s"].iloc[0] == "é"
+    assert bool(frame["b"].iloc[0]) is True
+
+
+async def test_exact_keeps_every_digit(settings: Settings) -> None:
+    digits = "60275.67717748418334567890"
+    frame = await query_to_dataframe(
+        "SELECT $1::numeric(30,20) AS price UNION ALL SELECT NULL",
+        Decimal(digits),
+        exact=True,
+        settings=settings,
+    )
+    assert str(frame["price"].iloc[0]) == digits
+    assert isinstance(frame["price"].iloc[1], float)
+    assert math.isnan(frame["price"].iloc[1])
+
+
+async def test_an_empty_result_keeps_its_columns_and_their_types(settings: Settings) -> None:
+    frame = await query_to_dataframe(EVERYTHING + " WHERE false", settings=settings)
+    assert len(frame) == 0
+    assert list(frame.columns) == ["i", "big", "no_int", "n", "no_n", "t", "no_t", "s", "no_s",
+                                   "b", "j"]  # fmt: skip
+    assert frame["n"].dtype == "float64"
+    assert str(frame["t"].dtype) == "datetime64[ns, UTC]"
+
+
+async def test_a_query_cannot_change_anything(settings: Settings) -> None:
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        await query_to_dataframe(
+            "INSERT INTO users (email, password, name) VALUES ('a', 'b', 'c') RETURNING id",
+            settings=settings,
+        )
+
+
+async def test_records_become_the_same_frame(postgres: DatabaseAddress) -> None:
+    connection = await asyncpg.connect(**postgres.connect_arguments())
+    try:
+        records = await connection.fetch(EVERYTHING + " UNION ALL " + EVERYTHING)
+    finally:
+        await connection.close()
+    frame = records_to_dataframe(records)
+    assert frame["n"].dtype == "float64"
+    assert frame["i"].dtype == "int64"
+    assert str(frame["t"].dtype) == "datetime64[ns, UTC]"
+    assert frame["no_n"].isna().all()
+    exact = records_to_dataframe(records, exact=True)
+    assert exact["n"].iloc[1] == Decimal("1.5")
+    assert len(records_to_dataframe([])) == 0
+
+
+async def test_two_columns_of_one_name_both_arrive(settings: Settings) -> None:
+    frame = await query_to_dataframe("SELECT 1 AS a, 'x' AS a", settings=settings)
+    assert list(frame.columns) == ["a", "a"]
+    assert frame.iloc[0].tolist() == [1, "x"]
+
+
+async def test_without_pandas_both_say_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    real_import = builtins.__import__
+
+    def without_pandas(name: str, *arguments: Any, **options: Any) -> ModuleType:
+        if name == "pandas":
+            raise ImportError(name)
+        return real_import(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without_pandas)
+    message = "pandas is required for DataFrame conversion. Install it with: pip install pandas"
+    with pytest.raises(ImportError) as of_records:
+        records_to_dataframe([])
+    with pytest.raises(ImportError) as of_query:
+        await query_to_dataframe("SELECT 1")
+    assert str(of_records.value) == str(of_query.value) == message
+
+
+async def test_timestamps_in_utc_whatever_the_session(settings: Settings) -> None:
+    instant = datetime(2025, 6, 1, tzinfo=UTC)
+    frame = await query_to_dataframe("SELECT $1::timestamptz AS t", instant, settings=settings)
+    assert frame["t"].iloc[0] == pd.Timestamp(instant)
