@@ -1,0 +1,194 @@
+"""Registering, logging in, paper cash in and out, and beginning anew."""
+
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+
+from app.db.connection import Connection
+from app.db.dao import ledger, users
+from app.db.database import Database
+from app.domain.events import EventType
+from app.domain.ledger import BeforeTheLedger, Cause, Transfer, cash_of, funding_of
+from app.domain.money import ZERO
+from app.domain.users import (
+    EmailTaken,
+    LockedUser,
+    User,
+    UserId,
+    WrongCredentials,
+    credit,
+    debit,
+)
+from app.services.booking import Movement, book
+from app.services.passwords import PasswordHasher
+
+
+async def register(
+    db: Database,
+    hasher: PasswordHasher,
+    *,
+    email: str,
+    password: str,
+    name: str,
+    starting_balance: Decimal,
+    request_id: str,
+) -> User:
+    """A new account. Raises EmailTaken, also when two requests race for one address."""
+    password_hash = await hasher.hash(password)
+    async with db.transaction() as conn:
+        return await open_account(
+            conn,
+            email=email,
+            password_hash=password_hash,
+            name=name,
+            starting_balance=starting_balance,
+            request_id=request_id,
+        )
+
+
+async def open_account(
+    conn: Connection,
+    *,
+    email: str,
+    password_hash: str,
+    name: str,
+    starting_balance: Decimal,
+    request_id: str,
+) -> User:
+    """A user with ledger accounts and what the installation gives everybody to start with."""
+    user = await users.insert_user(conn, email=email, password_hash=password_hash, name=name)
+    if user is None:
+        raise EmailTaken
+    cash, funding = cash_of(user.id, user.epoch), funding_of(user.id, user.epoch)
+    opened = await ledger.insert_accounts(conn, keys=[cash, funding])
+    gift = Transfer(
+        cause=Cause.STARTING_BALANCE, source=funding, target=cash, amount=starting_balance
+    )
+    balances = await book(
+        conn,
+        locked={user.id: LockedUser(user=user, event_number=0)},
+        movements=[
+            Movement(
+                user_id=user.id,
+                epoch=user.epoch,
+                type=EventType.ACCOUNT_OPENED,
+                data={"balance": starting_balance},
+                request_id=request_id,
+                transfers=[gift] if starting_balance > ZERO else [],
+            )
+        ],
+        known={account.key: account for account in opened},
+    )
+    return replace(user, balance=balances[user.id])
+
+
+async def log_in(db: Database, hasher: PasswordHasher, *, email: str, password: str) -> User:
+    """The user these credentials belong to. Raises WrongCredentials.
+
+    No connection is held while the password is checked.
+    """
+    async with db.connection() as conn:
+        found = await users.get_credentials(conn, email=email)
+    stored = None if found is None else found.password_hash
+    is_right, renewed = await hasher.verify(password, stored)
+    if found is None or not is_right:
+        raise WrongCredentials
+    if renewed is not None:
+        async with db.connection() as conn:
+            await users.update_password_hash(
+                conn, user_id=found.user.id, old_hash=found.password_hash, new_hash=renewed
+            )
+    return found.user
+
+
+async def deposit(
+    conn: Connection, locked: LockedUser, *, amount: Decimal, request_id: str
+) -> User:
+    """Add paper cash. Raises BalanceLimitExceeded."""
+    user = locked.user
+    credit(user.balance, amount)
+    transfer = Transfer(
+        cause=Cause.DEPOSIT,
+        source=funding_of(user.id, user.epoch),
+        target=cash_of(user.id, user.epoch),
+        amount=amount,
+    )
+    return await _move(conn, locked, transfer, EventType.DEPOSITED, request_id)
+
+
+async def withdraw(
+    conn: Connection, locked: LockedUser, *, amount: Decimal, request_id: str
+) -> User:
+    """Take paper cash out. Raises InsufficientBalance."""
+    user = locked.user
+    debit(user.balance, amount)
+    transfer = Transfer(
+        cause=Cause.WITHDRAWAL,
+        source=cash_of(user.id, user.epoch),
+        target=funding_of(user.id, user.epoch),
+        amount=amount,
+    )
+    return await _move(conn, locked, transfer, EventType.WITHDRAWN, request_id)
+
+
+async def reset(conn: Connection, locked: LockedUser, *, balance: Decimal, request_id: str) -> User:
+    """Begin a new epoch with this balance; the old one stays readable and untouched."""
+    user = replace(locked.user, epoch=locked.user.epoch + 1, balance=ZERO)
+    await users.update_epoch(conn, user_id=user.id, epoch=user.epoch)
+    cash, funding = cash_of(user.id, user.epoch), funding_of(user.id, user.epoch)
+    opened = await ledger.insert_accounts(conn, keys=[cash, funding])
+    transfer = Transfer(cause=Cause.RESET, source=funding, target=cash, amount=balance)
+    balances = await book(
+        conn,
+        locked={user.id: LockedUser(user=user, event_number=locked.event_number)},
+        movements=[
+            Movement(
+                user_id=user.id,
+                epoch=user.epoch,
+                type=EventType.ACCOUNT_RESET,
+                data={"epoch": user.epoch, "balance": balance},
+                request_id=request_id,
+                transfers=[transfer],
+            )
+        ],
+        known={account.key: account for account in opened},
+    )
+    return replace(user, balance=balances[user.id])
+
+
+async def get_user_at(db: Database, *, user: User, at: datetime) -> User:
+    """The user with the balance of an instant. Raises BeforeTheLedger."""
+    async with db.connection() as conn:
+        epoch, balance = await epoch_and_cash_at(conn, user_id=user.id, at=at)
+    return replace(user, epoch=epoch, balance=balance)
+
+
+async def epoch_and_cash_at(
+    conn: Connection, *, user_id: UserId, at: datetime
+) -> tuple[int, Decimal]:
+    """Which epoch it was at an instant, and the cash then. Raises BeforeTheLedger."""
+    cash = await ledger.get_cash_at(conn, user_id=user_id, at=at)
+    if cash is None:
+        raise BeforeTheLedger(await ledger.get_first_opened_at(conn, user_id=user_id))
+    return cash.key.epoch, cash.balance
+
+
+async def _move(
+    conn: Connection, locked: LockedUser, transfer: Transfer, kind: EventType, request_id: str
+) -> User:
+    user = locked.user
+    balances = await book(
+        conn,
+        locked={user.id: locked},
+        movements=[
+            Movement(
+                user_id=user.id,
+                epoch=user.epoch,
+                type=kind,
+                data={"amount": transfer.amount},
+                request_id=request_id,
+                transfers=[transfer],
+            )
+        ],
+    )
+    return replace(user, balance=balances[user.id])

@@ -1,0 +1,122 @@
+"""Writing down what was decided: transfers, fills, events and balances, all at once.
+
+The caller has locked the users. A movement is what one request does; a batch of them is
+written with a constant number of statements.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from app.db.connection import Connection
+from app.db.dao import bookings, ledger
+from app.domain.errors import Unavailable
+from app.domain.events import EventType, NumberedEvent
+from app.domain.fills import Fill
+from app.domain.ledger import Account, AccountKey, Transfer, cash_of, keys_of, post
+from app.domain.money import format_amount
+from app.domain.users import LockedUser, UserId
+
+
+class LedgerDisagrees(Unavailable):
+    """A balance and its ledger account differ; nothing more is booked for this user."""
+
+    code = "ledger_disagrees"
+
+    def __init__(self, user_id: UserId) -> None:
+        super().__init__("the account's balance and its ledger disagree: nothing was booked")
+        self.user_id = user_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """What one request does to one user, and how it is told."""
+
+    user_id: UserId
+    epoch: int
+    type: EventType
+    data: Mapping[str, object]
+    """Told with the event; Decimal values become strings with 20 decimals."""
+    request_id: str
+    transfers: Sequence[Transfer] = field(default=())
+    fill: Fill | None = None
+
+
+async def get_accounts(conn: Connection, keys: Sequence[AccountKey]) -> dict[AccountKey, Account]:
+    """The accounts that exist already, by key."""
+    return {account.key: account for account in await ledger.get_accounts(conn, keys=keys)}
+
+
+async def book(
+    conn: Connection,
+    *,
+    locked: Mapping[UserId, LockedUser],
+    movements: Sequence[Movement],
+    known: Mapping[AccountKey, Account] | None = None,
+    at: datetime | None = None,
+) -> dict[UserId, Decimal]:
+    """Write the movements, in order, and return the balances they leave behind.
+
+    `known` are accounts that the caller has read already under the same lock, all that the
+    transfers name and that exist. Raises LedgerDisagrees.
+    """
+    transfers = [transfer for movement in movements for transfer in movement.transfers]
+    keys = keys_of(transfers)
+    accounts = dict(await get_accounts(conn, keys) if known is None else known)
+    missing = [key for key in keys if key not in accounts]
+    if missing:
+        accounts |= {a.key: a for a in await ledger.insert_accounts(conn, keys=missing)}
+    _check_cash(locked, accounts)
+    postings, changed = post(transfers, accounts)
+    balances: dict[UserId, Decimal] = {}
+    numbers: dict[UserId, int] = {}
+    events: list[NumberedEvent] = []
+    for movement in movements:
+        holder = locked[movement.user_id]
+        numbers[movement.user_id] = numbers.get(movement.user_id, holder.event_number) + 1
+        cash = changed.get(cash_of(movement.user_id, movement.epoch))
+        balances[movement.user_id] = holder.user.balance if cash is None else cash.balance
+        events.append(
+            NumberedEvent(
+                user_id=movement.user_id,
+                number=numbers[movement.user_id],
+                type=movement.type,
+                epoch=movement.epoch,
+                data_json=_as_json(movement.data),
+                request_id=movement.request_id,
+            )
+        )
+    await bookings.insert_booking(
+        conn,
+        booking=bookings.Booking(
+            postings=postings,
+            accounts=changed,
+            fills=[movement.fill for movement in movements if movement.fill is not None],
+            events=events,
+            balances=balances,
+            event_numbers=numbers,
+            request_ids=[m.request_id for m in movements for _ in m.transfers],
+        ),
+        at=at,
+    )
+    return balances
+
+
+def _check_cash(
+    locked: Mapping[UserId, LockedUser], accounts: Mapping[AccountKey, Account]
+) -> None:
+    """Refuse to build on a balance that its own ledger contradicts."""
+    for user_id, holder in locked.items():
+        cash = accounts.get(cash_of(user_id, holder.user.epoch))
+        if cash is not None and cash.balance != holder.user.balance:
+            raise LedgerDisagrees(user_id)
+
+
+def _as_json(data: Mapping[str, object]) -> str:
+    spelled = {
+        name: format_amount(value) if isinstance(value, Decimal) else value
+        for name, value in data.items()
+    }
+    return json.dumps(spelled)

@@ -1,0 +1,110 @@
+"""One transaction for each change, and one effect for each idempotency key.
+
+Every change of a user's data runs under the lock of the user's row: locked, looked up,
+decided, written and committed here. The key of a request is saved in the same transaction
+as its effect, so that a twin that waits for the lock finds the first answer.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from app.db.connection import Connection
+from app.db.dao import idempotency_keys, users
+from app.db.dao.idempotency_keys import Answer, KeyedRequest
+from app.db.database import Database
+from app.db.errors import DatabaseBusy
+from app.domain.errors import Conflict, GoblinError, Invalid, NotFound, Refused
+from app.domain.users import LockedUser, UserGone, UserId
+
+Work = Callable[[Connection, LockedUser], Awaitable[Answer]]
+Refusal = Callable[[GoblinError], Answer]
+
+
+class KeyReused(Invalid):
+    """The key belongs to another request."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("this Idempotency-Key was used for a different request: choose another")
+
+
+class RequestInProgress(Conflict):
+    """The first request with this key is still running."""
+
+    code = "request_in_progress"
+
+    def __init__(self) -> None:
+        super().__init__("the first request with this key is still running: ask again")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Once:
+    """How one change is made: for whom, under which key, and how a refusal is worded."""
+
+    db: Database
+    user_id: UserId
+    keyed: KeyedRequest | None
+    refuse: Refusal
+
+    async def run(self, work: Work) -> Answer:
+        """Do `work` under the user's lock and commit; or return the first answer of the key.
+
+        `work` raises a GoblinError to roll back. With a key, a refusal is an answer like
+        any other and is kept; what says nothing about the request (validation, an upstream
+        or database failure) is not.
+        """
+        try:
+            return await self._in_transaction(work)
+        except DatabaseBusy:
+            if self.keyed is None:
+                raise
+            raise RequestInProgress from None
+        except (Refused, NotFound, Conflict) as refusal:
+            if self.keyed is None:
+                raise
+            return await self._keep(refusal)
+
+    async def or_earlier(self, error: GoblinError) -> Answer:
+        """The first answer of the key, for a request that failed before its transaction.
+
+        Without one a refusal is kept, and anything else is raised.
+        """
+        if self.keyed is None:
+            raise error
+        async with self.db.connection() as conn:
+            stored = await self._stored(conn)
+        if stored is not None:
+            return stored
+        if isinstance(error, Refused | NotFound):
+            return await self._keep(error)
+        raise error
+
+    async def _in_transaction(self, work: Work) -> Answer:
+        async with self.db.transaction() as conn:
+            locked = (await users.lock_users(conn, user_ids=[self.user_id])).get(self.user_id)
+            if locked is None:
+                raise UserGone
+            stored = await self._stored(conn)
+            if stored is not None:
+                return stored
+            answer = await work(conn, locked)
+            if self.keyed is not None:
+                await idempotency_keys.insert_key(conn, keyed=self.keyed, answer=answer)
+            return answer
+
+    async def _keep(self, refusal: GoblinError) -> Answer:
+        async def answer_with_it(conn: Connection, locked: LockedUser) -> Answer:  # noqa: ARG001
+            return self.refuse(refusal)
+
+        return await self._in_transaction(answer_with_it)
+
+    async def _stored(self, conn: Connection) -> Answer | None:
+        if self.keyed is None:
+            return None
+        found = await idempotency_keys.get_key(conn, user_id=self.keyed.user_id, key=self.keyed.key)
+        if found is None:
+            return None
+        if found.fingerprint != self.keyed.fingerprint:
+            raise KeyReused
+        return found.answer
