@@ -1,0 +1,130 @@
+"""A change that a caller asked for: made once for each key, told after it is committed."""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Header, Request, Response
+from pydantic import BaseModel
+
+from app.db.connection import Connection
+from app.db.dao.idempotency_keys import Answer, KeyedRequest
+from app.domain.errors import GoblinError
+from app.domain.users import LockedUser, User
+from app.http.dependencies import CurrentUser, ResourcesOf
+from app.http.errors import goblin_error_body, status_of
+from app.resources import Resources
+from app.services.once import Once
+
+Prepared = TypeVar("Prepared")
+
+KEY_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=KEY_PATTERN,
+        description="1 to 64 of A-Z a-z 0-9 _ -. The same key again gets the first answer.",
+    ),
+]
+
+
+def answer(model: BaseModel, *, status: int = 200) -> Answer:
+    """A successful answer, in the form it is sent and kept in."""
+    return Answer(status=status, body=model.model_dump_json(exclude_none=True))
+
+
+class Change:
+    """What a route makes its change with; a dependency of every route that changes something."""
+
+    def __init__(self, request: Request, user: User, resources: Resources, key: str | None) -> None:
+        self.user = user
+        self.resources = resources
+        self.request_id: str = request.state.request_id
+        self._request = request
+        self._key = key
+
+    async def run(
+        self,
+        work: Callable[[Connection, LockedUser], Awaitable[Answer]],
+        *,
+        body: BaseModel | None = None,
+    ) -> Response:
+        """Do the work in one transaction under the user's lock, or answer as the first time."""
+        return await self._respond(await self._once(body, None).run(work))
+
+    async def run_prepared(
+        self,
+        prepare: Callable[[], Awaitable[Prepared]],
+        work: Callable[[Connection, LockedUser, Prepared], Awaitable[Answer]],
+        *,
+        body: BaseModel | None = None,
+        fallback_key: str | None = None,
+    ) -> Response:
+        """The same, with something to do first that needs no transaction, as asking a venue.
+
+        `fallback_key` stands in where no Idempotency-Key was sent.
+        """
+        once = self._once(body, fallback_key)
+        try:
+            prepared = await prepare()
+        except GoblinError as error:
+            return await self._respond(await once.or_earlier(error))
+
+        async def prepared_work(conn: Connection, locked: LockedUser) -> Answer:
+            return await work(conn, locked, prepared)
+
+        return await self._respond(await once.run(prepared_work))
+
+    def _once(self, body: BaseModel | None, fallback_key: str | None) -> Once:
+        key = self._key if self._key is not None else fallback_key
+        keyed = None
+        if key is not None:
+            keyed = KeyedRequest(
+                user_id=self.user.id, key=key, fingerprint=_fingerprint(self._request, body)
+            )
+        return Once(db=self.resources.db, user_id=self.user.id, keyed=keyed, refuse=self._refuse)
+
+    def _refuse(self, error: GoblinError) -> Answer:
+        return Answer(status=status_of(type(error)), body=goblin_error_body(error, self.request_id))
+
+    async def _respond(self, made: Answer) -> Response:
+        headers = {}
+        if made.is_replayed:
+            headers["Idempotent-Replayed"] = "true"
+        else:
+            self.resources.events.wake(self.user.id)
+        return Response(
+            made.body, status_code=made.status, headers=headers, media_type="application/json"
+        )
+
+
+def _fingerprint(request: Request, body: BaseModel | None) -> bytes:
+    """SHA-256 of what was asked, the same for 1.0 and 1.00 and for any order of members."""
+    asked = [
+        request.method,
+        request.url.path.rstrip("/"),
+        sorted(request.query_params.multi_items()),
+        None if body is None else body.model_dump(),
+    ]
+    canonical = json.dumps(asked, sort_keys=True, default=_plain, ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).digest()
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Decimal):
+        text = format(value, "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    return str(value)
+
+
+async def get_change(
+    request: Request, user: CurrentUser, resources: ResourcesOf, key: IdempotencyKey = None
+) -> Change:
+    """The change that this request asks for."""
+    return Change(request, user, resources, key)
+
+
+ChangeOf = Annotated[Change, Depends(get_change)]

@@ -1,0 +1,219 @@
+"""Every error of every route, from one place.
+
+One table says which kind of error has which status; three handlers turn GoblinError,
+validation errors and the framework's own HTTP errors into the envelope. What nobody
+expected is answered by the middleware, with a 500 that says nothing.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final, Literal
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from app.domain.errors import (
+    Conflict,
+    GoblinError,
+    Invalid,
+    NotFound,
+    Refused,
+    Unauthenticated,
+    Unavailable,
+    UpstreamInvalid,
+    UpstreamUnavailable,
+)
+
+STATUS_OF: Final[Mapping[type[GoblinError], HTTPStatus]] = {
+    Refused: HTTPStatus.BAD_REQUEST,
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    UpstreamInvalid: HTTPStatus.BAD_GATEWAY,
+    UpstreamUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+_CODE_OF_STATUS: Final[Mapping[int, str]] = {
+    HTTPStatus.BAD_REQUEST: "bad_request",
+    HTTPStatus.NOT_FOUND: "not_found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
+}
+RETRY_AFTER_SECONDS: Final = "1"
+
+
+class ErrorMeta(BaseModel):
+    """What a program needs of an error: the stable code, and the id to ask the owner about."""
+
+    code: str = Field(examples=["insufficient_balance"])
+    request_id: str
+
+
+class ErrorResponse(BaseModel):
+    """`detail` repeats `message` for clients that read FastAPI's default key."""
+
+    status: Literal["error"] = "error"
+    message: str
+    detail: str
+    meta: ErrorMeta
+
+
+class Problem(BaseModel):
+    """One thing that is wrong with a request; the submitted value is never repeated."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class ValidationErrorResponse(BaseModel):
+    """The same envelope, where `detail` lists what is wrong."""
+
+    status: Literal["error"] = "error"
+    message: str
+    detail: list[Problem] | str
+    meta: ErrorMeta
+
+
+def status_of(error: type[GoblinError]) -> HTTPStatus:
+    """The HTTP status of an error class, by the kind it descends from."""
+    return next(STATUS_OF[kind] for kind in error.__mro__ if kind in STATUS_OF)
+
+
+def declare(*errors: type[GoblinError]) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route: what it can answer besides success, by status."""
+    codes: dict[int, list[str]] = {}
+    for error in errors:
+        codes.setdefault(status_of(error), []).append(f"`{error.code}`")
+    return {
+        status: {
+            "model": ErrorResponse
+            if status != HTTPStatus.UNPROCESSABLE_ENTITY
+            else ValidationErrorResponse,
+            "description": f"{HTTPStatus(status).phrase}: {', '.join(dict.fromkeys(names))}",
+        }
+        for status, names in sorted(codes.items())
+    }
+
+
+def error_response(
+    request: Request,
+    *,
+    status: int,
+    code: str,
+    message: str,
+    detail: Sequence[Mapping[str, Any]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The envelope of an error, in ASCII so that any text of a caller can be named in it."""
+    return Response(
+        _envelope(
+            code=code,
+            message=message,
+            detail=message if detail is None else detail,
+            request_id=request.state.request_id,
+        ),
+        status_code=status,
+        headers=headers,
+        media_type="application/json",
+    )
+
+
+def _envelope(*, code: str, message: str, detail: object, request_id: str) -> str:
+    return json.dumps(
+        {
+            "status": "error",
+            "message": message,
+            "detail": detail,
+            "meta": {"code": code, "request_id": request_id},
+        },
+        separators=(",", ":"),
+    )
+
+
+def goblin_error_body(error: GoblinError, request_id: str) -> str:
+    """The envelope of one of goblin's errors, as JSON text."""
+    detail: object = error.message
+    if status_of(type(error)) is HTTPStatus.UNPROCESSABLE_ENTITY:
+        detail = [{"loc": ["body"], "msg": error.message, "type": error.code}]
+    return _envelope(code=error.code, message=error.message, detail=detail, request_id=request_id)
+
+
+async def _goblin_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, GoblinError)
+    status = status_of(type(error))
+    headers = {}
+    if status is HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = RETRY_AFTER_SECONDS
+    return Response(
+        goblin_error_body(error, request.state.request_id),
+        status_code=status,
+        headers=headers,
+        media_type="application/json",
+    )
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    detail = [
+        {
+            "loc": list(problem["loc"]),
+            "msg": problem["msg"].removeprefix("Value error, "),
+            "type": problem["type"],
+        }
+        for problem in error.errors()
+    ]
+    first = detail[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return error_response(
+        request,
+        status=HTTPStatus.UNPROCESSABLE_ENTITY,
+        code=Invalid.code,
+        message=f"{place}: {first['msg']}",
+        detail=detail,
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    headers = dict(error.headers or {})
+    message = f"{status.phrase.lower()}: {request.method} {request.url.path}"
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+        message += f", try {headers['Allow']}"
+    elif status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        message = error.detail
+    elif status is HTTPStatus.NOT_FOUND:
+        message += " does not exist, see /docs"
+    return error_response(
+        request,
+        status=status,
+        code=_CODE_OF_STATUS.get(status, "http_error"),
+        message=message,
+        headers=headers,
+    )
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """The methods of every route with this path; the framework names those of one route."""
+    allowed: set[str] = set()
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        scope = {**request.scope, "method": method}
+        if any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes):
+            allowed.add(method)
+    return sorted(allowed)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer every expected error with the envelope."""
+    app.add_exception_handler(GoblinError, _goblin_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)

@@ -1,0 +1,119 @@
+"""What happens around every request: an id, a clock, one log line, and a last resort."""
+
+import logging
+import re
+import secrets
+import time
+from typing import Final
+
+from fastapi import Request
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.constants import INTERNAL_ERROR
+from app.core.logging import REQUEST_LOGGER
+from app.http.errors import error_response
+
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+"""What a caller may send as X-Request-ID; anything else is replaced."""
+
+_TOO_LARGE: Final = "a request body may have at most 1,000,000 bytes"
+_log = logging.getLogger(REQUEST_LOGGER)
+
+
+BODY_BYTES_MAX: Final = 1_000_000
+
+
+class BodyLimit:
+    """Refuses a body that is too large: by its declared length unread, else while reading.
+
+    The framework's own limit answers in plain text, outside the envelope.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or refuse it with 413."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared[:20]) > BODY_BYTES_MAX:
+            response = error_response(
+                request, status=413, code="request_too_large", message=_TOO_LARGE
+            )
+            await response(scope, receive, send)
+            return
+        read_bytes = 0
+
+        async def receive_limited() -> Message:
+            nonlocal read_bytes
+            message = await receive()
+            read_bytes += len(message.get("body", b""))
+            if read_bytes > BODY_BYTES_MAX:
+                raise HTTPException(413, _TOO_LARGE)
+            return message
+
+        await self._app(scope, receive_limited, send)
+
+
+class RequestContext:
+    """Accepts or makes the request id, times and logs the request, answers bugs with 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request = Request(scope)
+        request_id = _request_id(request)
+        request.state.request_id = request_id
+        status: int | None = None
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                elapsed_seconds = time.perf_counter() - started
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"x-request-id", request_id.encode()),
+                    (b"x-process-time", f"{elapsed_seconds:.6f}".encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception:
+            _log.exception("unexpected error", extra=_line(scope, started, 500, request_id))
+            if status is not None:  # the answer has begun; cutting it off is all that is left
+                raise
+            response = error_response(
+                request, status=500, code="internal_error", message=INTERNAL_ERROR
+            )
+            await response(scope, receive, send_with_headers)
+        else:
+            _log.info("request", extra=_line(scope, started, status, request_id))
+
+
+def _request_id(request: Request) -> str:
+    sent = request.headers.get("x-request-id", "")
+    return sent if REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
+
+
+def _line(scope: Scope, started: float, status: int | None, request_id: str) -> dict[str, object]:
+    route = scope.get("route")
+    return {
+        "method": scope["method"],
+        "route": getattr(route, "path", "(no route)"),
+        "status": status,
+        "milliseconds": round((time.perf_counter() - started) * 1000, 1),
+        "request_id": request_id,
+        "user_id": scope.get("state", {}).get("user_id"),
+    }

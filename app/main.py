@@ -1,0 +1,71 @@
+"""The application: `uvicorn app.main:app`, or `python -m app serve`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from app.core.config import Settings, load_settings
+from app.http.docs import install_docs
+from app.http.errors import install_error_handlers
+from app.http.middleware import BodyLimit, RequestContext
+from app.resources import open_resources
+from app.routers import (
+    auth,
+    log,
+    market,
+    order,
+    strategy,
+    system,
+    trade_strategy,
+    users,
+    watchlist,
+)
+
+ROUTERS: Final = (
+    system.router,
+    auth.router,
+    users.router,
+    market.router,
+    order.router,
+    watchlist.router,
+    log.router,
+    strategy.router,
+    trade_strategy.router,
+)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """An application with its own resources; settings come from the environment by default."""
+    known = load_settings() if settings is None else settings
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_resources(known) as resources:
+            app.state.resources = resources
+            yield
+
+    app = FastAPI(
+        title="goblin",
+        summary="A self-hosted trading sandbox: real market prices, paper money.",
+        version="1.0.0",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
+    install_error_handlers(app)
+    install_docs(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestContext)
+    return app
+
+
+def __getattr__(name: str) -> Any:
+    """Build `app` when a server asks for it, so that importing this module reads no settings."""
+    if name == "app":
+        return create_app()
+    raise AttributeError(name)

@@ -1,0 +1,105 @@
+"""The composition root: what a process needs, opened in order and closed in reverse."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+
+from app.clients.binance import BinanceClient
+from app.clients.bybit import BybitClient
+from app.clients.venue_http import venue_http_client
+from app.core.config import PROJECT, Settings
+from app.core.security import TokenKey, check_password_hashing, token_key
+from app.db.address import DatabaseAddress
+from app.db.database import Database, open_database
+from app.db.dataframes import database_address
+from app.db.embedded import embedded_postgres
+from app.db.migrate import migrate
+from app.jobs import purge_idempotency_keys
+from app.jobs.supervisor import Job, supervised
+from app.services.event_feed import EventFeed
+from app.services.market_data import MarketData
+from app.services.passwords import PasswordHasher
+from app.services.ports import PriceSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Everything that requests and jobs share, built once for each process."""
+
+    db: Database
+    market: MarketData
+    passwords: PasswordHasher
+    events: EventFeed
+    token_key: TokenKey
+    starting_balance: Decimal
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Start or reach the database, migrate it, and open the clients.
+
+    Raises what the parts raise at their start; each says what to do about it.
+    """
+    check_password_hashing()
+    async with open_address(settings) as address:
+        await migrate(address, PROJECT / "db" / "migration")
+        async with (
+            open_database(address, pool_size=settings.db_pool_size) as db,
+            _open_price_source(settings) as source,
+        ):
+            market = MarketData(
+                source,
+                price_age_seconds_max=settings.price_max_age_seconds,
+                monotonic=time.monotonic,
+            )
+            passwords = PasswordHasher()
+            try:
+                await passwords.prepare()
+                resources = Resources(
+                    db=db,
+                    market=market,
+                    passwords=passwords,
+                    events=EventFeed(),
+                    token_key=token_key(settings),
+                    starting_balance=settings.starting_balance,
+                )
+                async with supervised(_jobs(resources)):
+                    yield resources
+            finally:
+                await market.aclose()
+                passwords.close()
+
+
+def _jobs(resources: Resources) -> dict[str, Job]:
+    """What runs in the background of this process, by name."""
+    return {
+        "purge_idempotency_keys": partial(purge_idempotency_keys.run, resources.db),
+    }
+
+
+@asynccontextmanager
+async def open_address(settings: Settings) -> AsyncIterator[DatabaseAddress]:
+    """The user's own database, or the embedded one for as long as the block runs."""
+    own = database_address(settings)
+    if own is not None:
+        yield own
+        return
+    async with embedded_postgres(
+        settings.data_dir / "postgres", database=settings.db_name
+    ) as address:
+        yield address
+
+
+@asynccontextmanager
+async def _open_price_source(settings: Settings) -> AsyncIterator[PriceSource]:
+    if settings.price_source == "binance":
+        base_url = settings.binance_api_url
+        client: type[BinanceClient | BybitClient] = BinanceClient
+    else:
+        base_url = settings.bybit_base_url
+        client = BybitClient
+    async with venue_http_client(base_url) as http:
+        yield client(http, timeout_seconds=settings.bybit_timeout_seconds)

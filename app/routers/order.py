@@ -1,0 +1,221 @@
+"""Paper orders: buy, sell, preview, list, explain."""
+
+from typing import Annotated
+
+from fastapi import Body, Path, Query, Response
+from fastapi.exceptions import RequestValidationError
+
+from app.core.constants import ORDER_CLOSED
+from app.db.connection import Connection
+from app.db.dao.idempotency_keys import Answer
+from app.domain.errors import UpstreamInvalid, UpstreamUnavailable
+from app.domain.instruments import Symbol
+from app.domain.ledger import BeforeTheLedger
+from app.domain.orders import (
+    ActiveOrderExists,
+    ClientOrderIdUsed,
+    OrderId,
+    OrderMissing,
+    OrderNotFound,
+    OrderStatus,
+    OrderSymbolUnknown,
+)
+from app.domain.users import BalanceLimitExceeded, InsufficientBalance, LockedUser
+from app.http.changes import Change, ChangeOf, answer
+from app.http.dependencies import AsOf, CurrentUser, PathId, ResourcesOf, id_or_raise
+from app.http.routing import Router
+from app.schemas.common import (
+    ClientOrderId,
+    Epoch,
+    FilterSymbol,
+    Limit,
+    Offset,
+    OrderSymbol,
+    PagedResponse,
+    StandardResponse,
+)
+from app.schemas.order import (
+    OrderClose,
+    OrderCreate,
+    OrderDetail,
+    OrderList,
+    OrderOut,
+    OrderPreview,
+    PageMeta,
+)
+from app.services import history, trading
+from app.services.market_data import PricedQuote
+from app.services.trading import Closing, Opening
+
+router = Router(prefix="/order", tag="order")
+
+_UPSTREAM = (OrderSymbolUnknown, UpstreamInvalid, UpstreamUnavailable)
+_OPENING = (InsufficientBalance, ActiveOrderExists, *_UPSTREAM)
+_CLOSING = (OrderNotFound, BalanceLimitExceeded, *_UPSTREAM)
+
+
+@router.change(
+    "POST",
+    "",
+    summary="Buy",
+    status_code=201,
+    errors=(*_OPENING, ClientOrderIdUsed),
+    response_model=StandardResponse[OrderOut],
+)
+async def create_order(body: OrderCreate, change: ChangeOf) -> Response:
+    """Buy at the venue's price of now; the balance falls by buyAggregate.
+
+    A `client_order_id` makes the order safe to send again, as an Idempotency-Key does.
+    """
+    symbol = Symbol(body.symbol)
+
+    async def prepare() -> PricedQuote:
+        return await trading.fill_price(change.resources.market, symbol)
+
+    async def work(conn: Connection, locked: LockedUser, priced: PricedQuote) -> Answer:
+        opening = Opening(
+            user_id=locked.user.id,
+            symbol=symbol,
+            quantity=body.quantity,
+            priced=priced,
+            request_id=change.request_id,
+            client_order_id=body.client_order_id,
+        )
+        order = await trading.place_order(conn, opening, locked=locked)
+        return answer(StandardResponse(data=OrderOut.of(order)), status=201)
+
+    # A colon cannot be part of a header's key, so the two never meet.
+    client_key = None if body.client_order_id is None else f"order:{body.client_order_id}"
+    return await change.run_prepared(prepare, work, body=body, fallback_key=client_key)
+
+
+@router.endpoint("POST", "/preview", summary="What would happen", errors=_UPSTREAM)
+async def preview_order(
+    body: OrderCreate, user: CurrentUser, resources: ResourcesOf
+) -> StandardResponse[OrderPreview]:
+    """The price, the cost and the balance after buying, or the refusal; books nothing."""
+    priced = await trading.fill_price(resources.market, Symbol(body.symbol))
+    outcome = await trading.preview(
+        resources.db,
+        user=user,
+        symbol=Symbol(body.symbol),
+        quantity=body.quantity,
+        priced=priced,
+        client_order_id=body.client_order_id,
+    )
+    return StandardResponse(data=OrderPreview.of(outcome))
+
+
+@router.change(
+    "DELETE", "", summary="Sell", errors=_CLOSING, response_model=StandardResponse[OrderOut]
+)
+async def close_order(
+    change: ChangeOf,
+    body: Annotated[OrderClose | None, Body()] = None,
+    symbol: Annotated[OrderSymbol | None, Query(examples=["BTCUSDT"])] = None,
+) -> Response:
+    """Sell the active order of a symbol, named in the body or as ?symbol=."""
+    named = {text for text in (symbol, None if body is None else body.symbol) if text is not None}
+    if len(named) != 1:
+        problem = "two different symbols" if named else "no symbol"
+        raise RequestValidationError(
+            [
+                {
+                    "loc": ("body", "symbol"),
+                    "msg": f'{problem}: send {{"symbol": "BTCUSDT"}} or ?symbol=BTCUSDT',
+                    "type": "one_symbol",
+                }
+            ]
+        )
+    return await _close(Symbol(named.pop()), change)
+
+
+@router.change(
+    "DELETE",
+    "/{symbol:path}",
+    summary="Sell by path",
+    errors=_CLOSING,
+    response_model=StandardResponse[OrderOut],
+)
+async def close_order_by_path(
+    symbol: Annotated[OrderSymbol, Path(examples=["BTCUSDT"])], change: ChangeOf
+) -> Response:
+    """Sell the active order of the symbol in the path."""
+    return await _close(Symbol(symbol), change)
+
+
+@router.endpoint("GET", "", summary="List orders", errors=(BeforeTheLedger,))
+async def list_orders(
+    user: CurrentUser,
+    resources: ResourcesOf,
+    active: Annotated[bool, Query(description="Only active orders.")] = False,  # noqa: FBT002
+    active_only: Annotated[bool, Query(description="The same as `active`.")] = False,  # noqa: FBT002
+    symbol: Annotated[FilterSymbol | None, Query(examples=["BTCUSDT"])] = None,
+    epoch: Epoch = None,
+    as_of: AsOf = None,
+    limit: Limit = 1000,
+    offset: Offset = 0,
+) -> PagedResponse[OrderList, PageMeta]:
+    """Active orders first, then newest first; unique_symbols are all of the epoch's."""
+    page = await history.list_orders(
+        resources.db,
+        user=user,
+        epoch=epoch,
+        at=as_of,
+        status=OrderStatus.ACTIVE if active or active_only else None,
+        symbol=None if symbol is None else Symbol(symbol),
+        limit=limit,
+        offset=offset,
+    )
+    return PagedResponse(
+        meta=PageMeta(total_count=page.total_count, limit=limit, offset=offset),
+        data=OrderList(
+            orders=[OrderOut.of(order) for order in page.orders],
+            unique_symbols=list(page.unique_symbols),
+        ),
+    )
+
+
+@router.endpoint(
+    "GET",
+    "/by-client-id/{client_order_id}",
+    summary="Find by client order id",
+    errors=(OrderMissing,),
+)
+async def get_order_by_client_id(
+    client_order_id: Annotated[ClientOrderId, Path()], user: CurrentUser, resources: ResourcesOf
+) -> StandardResponse[OrderDetail]:
+    """The order that a bot gave this id, also after an answer was lost."""
+    order, fills = await history.get_order_by_client_id(
+        resources.db, user_id=user.id, client_order_id=client_order_id
+    )
+    return StandardResponse(data=OrderDetail.explained(order, fills))
+
+
+@router.endpoint("GET", "/{order_id}", summary="One order, explained", errors=(OrderMissing,))
+async def get_order(
+    order_id: PathId, user: CurrentUser, resources: ResourcesOf
+) -> StandardResponse[OrderDetail]:
+    """The order, and under `explain` why it filled at its prices."""
+    order, fills = await history.get_order(
+        resources.db,
+        user_id=user.id,
+        order_id=OrderId(id_or_raise(order_id, OrderMissing)),
+    )
+    return StandardResponse(data=OrderDetail.explained(order, fills))
+
+
+async def _close(symbol: Symbol, change: Change) -> Response:
+    async def prepare() -> PricedQuote:
+        return await trading.close_price(
+            change.resources.db, change.resources.market, user=change.user, symbol=symbol
+        )
+
+    async def work(conn: Connection, locked: LockedUser, priced: PricedQuote) -> Answer:
+        closing = Closing(
+            user_id=locked.user.id, symbol=symbol, priced=priced, request_id=change.request_id
+        )
+        order = await trading.close_order(conn, closing, locked=locked)
+        return answer(StandardResponse(message=ORDER_CLOSED, data=OrderOut.of(order)))
+
+    return await change.run_prepared(prepare, work)

@@ -1,0 +1,30 @@
+"""Is it up? GET / and the health routes."""
+
+from app.core.constants import HEALTHY, WELCOME
+from app.db.dao import health
+from app.http.dependencies import ResourcesOf
+from app.http.routing import Router
+from app.schemas.common import StandardResponse
+from app.schemas.system import Health, Liveness
+
+router = Router(tag="system", needs_user=False)
+
+
+@router.endpoint("GET", "/", summary="Welcome", has_input=False)
+async def welcome() -> StandardResponse[None]:
+    """Say hello: the address is right and the process serves."""
+    return StandardResponse(message=WELCOME)
+
+
+@router.endpoint("GET", "/health", summary="Health", has_input=False)
+async def get_health(resources: ResourcesOf) -> StandardResponse[Health]:
+    """Whether the API and its database work."""
+    async with resources.db.connection() as conn:
+        await health.is_answering(conn)
+    return StandardResponse(data=Health(message=HEALTHY))
+
+
+@router.endpoint("GET", "/health/live", summary="Liveness", has_input=False)
+async def get_liveness() -> StandardResponse[Liveness]:
+    """As long as the process serves, database or not."""
+    return StandardResponse(data=Liveness())

@@ -1,0 +1,77 @@
+"""The caller's own account and its paper cash."""
+
+from fastapi import Response
+
+from app.db.connection import Connection
+from app.db.dao.idempotency_keys import Answer
+from app.domain.ledger import BeforeTheLedger
+from app.domain.users import BalanceLimitExceeded, InsufficientBalance, LockedUser
+from app.http.changes import ChangeOf, answer
+from app.http.dependencies import AsOf, CurrentUser, ResourcesOf
+from app.http.routing import Router
+from app.schemas.common import StandardResponse
+from app.schemas.users import Movement, Reset, UserOut
+from app.services import accounts
+
+router = Router(prefix="/users", tag="users")
+
+
+@router.endpoint("GET", "/me", summary="My account", errors=(BeforeTheLedger,))
+async def get_me(
+    user: CurrentUser, resources: ResourcesOf, as_of: AsOf = None
+) -> StandardResponse[UserOut]:
+    """The account and its balance, now or as it was at an instant."""
+    if as_of is not None:
+        user = await accounts.get_user_at(resources.db, user=user, at=as_of)
+    return StandardResponse(data=UserOut.of(user))
+
+
+@router.change(
+    "POST",
+    "/me/deposit",
+    summary="Deposit",
+    errors=(BalanceLimitExceeded,),
+    response_model=StandardResponse[UserOut],
+)
+async def deposit(body: Movement, change: ChangeOf) -> Response:
+    """Add paper cash."""
+
+    async def work(conn: Connection, locked: LockedUser) -> Answer:
+        user = await accounts.deposit(
+            conn, locked, amount=body.amount, request_id=change.request_id
+        )
+        return answer(StandardResponse(data=UserOut.of(user)))
+
+    return await change.run(work, body=body)
+
+
+@router.change(
+    "POST",
+    "/me/withdraw",
+    summary="Withdraw",
+    errors=(InsufficientBalance,),
+    response_model=StandardResponse[UserOut],
+)
+async def withdraw(body: Movement, change: ChangeOf) -> Response:
+    """Take paper cash out."""
+
+    async def work(conn: Connection, locked: LockedUser) -> Answer:
+        user = await accounts.withdraw(
+            conn, locked, amount=body.amount, request_id=change.request_id
+        )
+        return answer(StandardResponse(data=UserOut.of(user)))
+
+    return await change.run(work, body=body)
+
+
+@router.change("POST", "/me/reset", summary="Begin anew", response_model=StandardResponse[UserOut])
+async def reset(body: Reset, change: ChangeOf) -> Response:
+    """Begin a new epoch with this balance; the old one stays readable with ?epoch=."""
+
+    async def work(conn: Connection, locked: LockedUser) -> Answer:
+        user = await accounts.reset(
+            conn, locked, balance=body.balance, request_id=change.request_id
+        )
+        return answer(StandardResponse(data=UserOut.of(user)))
+
+    return await change.run(work, body=body)

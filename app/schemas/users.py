@@ -1,0 +1,98 @@
+"""Accounts on the wire."""
+
+from typing import Annotated, Final, Literal
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
+
+from app.core.security import PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN
+from app.domain.users import User
+from app.schemas.common import Amount, Instant, Money, NonBlank, PositiveAmount, Request, Text
+
+EMAIL_CHARACTERS_MAX: Final = 254
+
+
+def _email(text: str) -> str:
+    try:
+        return validate_email(text, check_deliverability=False).normalized
+    except EmailNotValidError:
+        # The library's own message may quote what was sent.
+        raise ValueError("expected an e-mail address, for example ada@example.com") from None
+
+
+def _password(text: str) -> str:
+    if not PASSWORD_BYTES_MIN <= len(text.encode()) <= PASSWORD_BYTES_MAX:
+        raise ValueError(f"expected {PASSWORD_BYTES_MIN} to {PASSWORD_BYTES_MAX} bytes of UTF-8")
+    return text
+
+
+Email = Annotated[
+    Text,
+    AfterValidator(_email),
+    WithJsonSchema({"type": "string", "format": "email", "maxLength": EMAIL_CHARACTERS_MAX}),
+]
+
+
+class Registration(Request):
+    """Who wants a paper account."""
+
+    email: Email = Field(examples=["ada@example.com"])
+    password: Annotated[Text, AfterValidator(_password)] = Field(
+        description="8 to 72 bytes of UTF-8.", examples=["correct horse battery"]
+    )
+    name: Annotated[NonBlank, Field(min_length=1, max_length=100)] = Field(
+        examples=["Ada Lovelace"]
+    )
+
+
+class Login(Request):
+    """Credentials. Whatever is wrong with them, the answer is the same 401."""
+
+    email: Text = Field(examples=["ada@example.com"])
+    password: Text = Field(examples=["correct horse battery"])
+
+
+class Movement(Request):
+    """Paper cash to add or to take out."""
+
+    amount: PositiveAmount = Field(examples=["10000"])
+
+
+class Reset(Request):
+    """What the new epoch begins with."""
+
+    balance: Amount = Field(examples=["10000"])
+
+
+class UserOut(BaseModel):
+    """An account."""
+
+    id: int
+    email: str
+    name: str
+    balance: Money
+    created_at: Instant
+
+    @classmethod
+    def of(cls, user: User) -> "UserOut":
+        """The wire form of a user."""
+        return cls(
+            id=user.id,
+            email=user.email,
+            name=user.name,
+            balance=user.balance,
+            created_at=user.created_at,
+        )
+
+
+class Token(BaseModel):
+    """A bearer token as OAuth2 wants it."""
+
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the name of a scheme
+
+
+class Session(Token):
+    """A bearer token and whose it is."""
+
+    user: UserOut

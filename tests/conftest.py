@@ -1,0 +1,207 @@
+"""What tests stand on: one real PostgreSQL, the replay exchange on a real socket, the app."""
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+from app.core.config import PROJECT, Settings
+from app.core.security import create_access_token
+from app.db.address import DatabaseAddress
+from app.db.connection import Connection
+from app.db.embedded import embedded_postgres, remove_data
+from app.db.migrate import migrate
+from app.domain.users import User
+from app.main import create_app
+from app.replay import ReplayExchange, replay
+from app.resources import Resources, open_resources
+from app.services.accounts import open_account
+from fastapi import FastAPI
+
+SHARED_DATA = PROJECT.parent / "shared" / "data"
+SECRET = "a secret of the tests, long enough for HS256"
+_numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    if os.environ.get("CI") and not SHARED_DATA.is_dir():
+        pytest.exit(f"CI=true needs the recorded market data in {SHARED_DATA}", returncode=1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"SKIPPED, NOT PROVEN: no recorded market data in {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest_asyncio.fixture(scope="session")
+async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DatabaseAddress]:
+    """A real PostgreSQL with the whole schema in its database `goblin`."""
+    folder = tmp_path_factory.mktemp("postgres")
+    async with embedded_postgres(folder / "data") as address:
+        await migrate(address, PROJECT / "db" / "migration")
+        yield address
+    await remove_data(folder / "data")
+
+
+CloneDatabase = Callable[[], Awaitable[DatabaseAddress]]
+
+
+@pytest_asyncio.fixture(scope="session")
+async def template(postgres: DatabaseAddress) -> DatabaseAddress:
+    """A migrated database that nobody connects to, to clone others from."""
+    address = postgres.with_database("goblin_template")
+    admin = await asyncpg.connect(**postgres.with_database("postgres").connect_arguments())
+    await admin.execute("CREATE DATABASE goblin_template")
+    await migrate(address, PROJECT / "db" / "migration")
+    await admin.close()
+    return address
+
+
+@pytest_asyncio.fixture
+async def clone(template: DatabaseAddress) -> AsyncIterator[CloneDatabase]:
+    """Makes empty migrated databases, dropped after the test."""
+    admin = await asyncpg.connect(**template.with_database("postgres").connect_arguments())
+    made: list[str] = []
+
+    async def make() -> DatabaseAddress:
+        name = f"clone_{os.getpid()}_{next(_numbers)}"
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template.database}")
+        made.append(name)
+        return template.with_database(name)
+
+    yield make
+    for name in made:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest_asyncio.fixture
+async def conn(postgres: DatabaseAddress) -> AsyncIterator[Connection]:
+    """A connection in a transaction that is rolled back."""
+    connection = await asyncpg.connect(**postgres.connect_arguments())
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def exchange() -> AsyncIterator[ReplayExchange]:
+    """The replay exchange over its generated market; its clock moves only when told."""
+    async with replay(None, start=None, speed=0) as running:
+        yield running
+
+
+def settings_for(address: DatabaseAddress, exchange_url: str, **changes: object) -> Settings:
+    """Settings of a test's own installation, whatever the environment says."""
+    values: dict[str, object] = {
+        "db_host": address.host,
+        "db_port": address.port,
+        "db_name": address.database,
+        "db_user": address.user,
+        "db_password": address.password or "unused",
+        "db_pool_size": 10,
+        "jwt_secret_key": SECRET,
+        "bybit_base_url": exchange_url,
+        "bybit_timeout_seconds": 2.0,
+        "price_max_age_seconds": 0.0,
+        **changes,
+    }
+    return Settings(_env_file=None, **values)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A running application and what it runs on."""
+
+    app: FastAPI
+    resources: Resources
+    address: DatabaseAddress
+
+    def client(self, **headers: str) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://goblin", headers=headers)
+
+
+@asynccontextmanager
+async def run_installation(settings: Settings) -> AsyncIterator[Installation]:
+    """The application on these settings, its resources open, without a socket."""
+    app = create_app(settings)
+    async with open_resources(settings) as resources:
+        app.state.resources = resources
+        address = DatabaseAddress(
+            host=settings.db_host or "",
+            port=settings.db_port,
+            database=settings.db_name,
+            user=settings.db_user,
+        )
+        yield Installation(app=app, resources=resources, address=address)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def installation(
+    postgres: DatabaseAddress, exchange: ReplayExchange
+) -> AsyncIterator[Installation]:
+    """One application for all API tests; they share nothing because every test is another user."""
+    async with run_installation(settings_for(postgres, exchange.base_url)) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with an account and a logged-in client."""
+
+    user: User
+    client: httpx.AsyncClient
+
+    async def balance(self) -> Decimal:
+        response = await self.client.get("/users/me")
+        return Decimal(response.json()["data"]["balance"])
+
+
+async def new_person(running: Installation, *, balance: str = "0") -> Person:
+    """A new account, made without the cost of hashing a password."""
+    async with running.resources.db.transaction() as conn:
+        user = await open_account(
+            conn,
+            email=f"person{next(_numbers)}.{os.getpid()}@example.com",
+            password_hash="!",
+            name="Somebody",
+            starting_balance=Decimal(balance),
+            request_id="test",
+        )
+    token = create_access_token(user, key=running.resources.token_key, now=datetime.now(UTC))
+    return Person(user=user, client=running.client(Authorization=f"Bearer {token}"))
+
+
+@pytest_asyncio.fixture
+async def anonymous(installation: Installation) -> AsyncIterator[httpx.AsyncClient]:
+    async with installation.client() as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def ada(installation: Installation) -> AsyncIterator[Person]:
+    """Somebody with a million."""
+    person = await new_person(installation, balance="1000000")
+    yield person
+    await person.client.aclose()
+
+
+@pytest_asyncio.fixture
+async def bob(installation: Installation) -> AsyncIterator[Person]:
+    """Somebody else, with nothing."""
+    person = await new_person(installation)
+    yield person
+    await person.client.aclose()

@@ -1,0 +1,246 @@
+"""The promises that hold for every route."""
+
+import itertools
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from app.core.security import create_access_token
+from app.domain.users import UserId
+from app.http.routing import ExactRoute
+from app.main import ROUTERS
+from fastapi.routing import APIRoute
+from tests.conftest import Installation, Person
+
+OPEN_PATHS = ("/", "/health", "/health/live", "/auth/register", "/auth/login", "/auth/token")
+EXAMPLES = {
+    "{symbol:path}": "BTCUSDT", "{symbol}": "BTCUSDT",
+    "{strategy_id}": "1", "{trade_strategy_id}": "1",
+}  # fmt: skip
+
+
+def routes() -> list[tuple[str, str]]:
+    found = []
+    for route in itertools.chain.from_iterable(router.routes for router in ROUTERS):
+        assert isinstance(route, ExactRoute)
+        path = route.path
+        for name, value in EXAMPLES.items():
+            path = path.replace(name, value)
+        found += [(method, path) for method in sorted(route.methods or ())]
+    assert len(found) > 40, "the routes were found"
+    return found
+
+
+def assert_is_error(response: httpx.Response, status: int, code: str | None = None) -> None:
+    body = response.json()
+    assert response.status_code == status, body
+    assert set(body) == {"status", "message", "detail", "meta"}
+    assert body["status"] == "error"
+    assert set(body["meta"]) == {"code", "request_id"}
+    assert body["meta"]["request_id"] == response.headers["x-request-id"]
+    if status == 422:
+        assert all(set(problem) == {"loc", "msg", "type"} for problem in body["detail"])
+    else:
+        assert body["detail"] == body["message"]
+    if code is not None:
+        assert body["meta"]["code"] == code
+
+
+async def test_every_route_but_the_open_ones_asks_for_a_token_before_anything_else(
+    anonymous: httpx.AsyncClient,
+) -> None:
+    for method, path in routes():
+        if path.rstrip("/") in OPEN_PATHS or path == "/" or path.startswith("/market"):
+            continue
+        response = await anonymous.request(method, path, json={"nonsense": -1})
+        assert_is_error(response, 401, "not_authenticated")
+        assert response.headers["www-authenticate"] == "Bearer"
+        assert response.json()["message"] == "Not authenticated"
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("Basic abc", "Not authenticated"),
+        ("Bearer", "Not authenticated"),
+        ("Bearer ", "Not authenticated"),
+        ("Bearer nonsense", "Invalid token"),
+        ("bearer nonsense", "Invalid token"),
+        ("BEARER a.b.c", "Invalid token"),
+    ],
+)
+async def test_a_wrong_authorization_header_is_told_apart(
+    anonymous: httpx.AsyncClient, header: str, message: str
+) -> None:
+    response = await anonymous.get("/users/me", headers={"Authorization": header})
+    assert_is_error(response, 401)
+    assert response.json()["message"] == message
+
+
+async def test_a_token_of_a_user_who_is_gone_says_so(
+    installation: Installation, ada: Person
+) -> None:
+    ghost = replace(ada.user, id=UserId(2**40))
+    other = replace(ada.user, email="other@example.com")
+    for user in (ghost, other, replace(ghost, id=UserId(2**70))):
+        token = create_access_token(
+            user, key=installation.resources.token_key, now=datetime.now(UTC)
+        )
+        response = await ada.client.get("/users/me", headers={"Authorization": f"Bearer {token}"})
+        assert_is_error(response, 401, "user_gone")
+        assert response.json()["message"] == "User no longer exists"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nowhere", 404, "not_found"),
+        ("GET", "/order/nowhere/else", 405, "method_not_allowed"),
+        ("PATCH", "/order", 405, "method_not_allowed"),
+        ("DELETE", "/", 405, "method_not_allowed"),
+        ("GET", "/docs-assets/nothing.js", 404, "not_found"),
+    ],
+)
+async def test_what_the_framework_refuses_has_the_same_shape(
+    anonymous: httpx.AsyncClient, method: str, path: str, status: int, code: str
+) -> None:
+    assert_is_error(await anonymous.request(method, path), status, code)
+
+
+async def test_a_wrong_method_names_every_right_one(anonymous: httpx.AsyncClient) -> None:
+    response = await anonymous.patch("/order")
+    assert response.headers["allow"] == "DELETE, GET, POST"
+
+
+async def test_an_oversized_body_is_refused_in_the_same_shape(ada: Person) -> None:
+    response = await ada.client.post(
+        "/log", json={"symbol": "BTCUSDT", "action": "x" * 1_100_000, "data": {}}
+    )
+    assert_is_error(response, 413, "request_too_large")
+
+
+async def test_collections_answer_with_and_without_a_trailing_slash(ada: Person) -> None:
+    for path in ("/order", "/watchlist", "/log", "/strategy", "/trade-strategy"):
+        plain, slashed = await ada.client.get(path), await ada.client.get(path + "/")
+        assert plain.status_code == slashed.status_code == 200
+        assert plain.json() == slashed.json()
+
+
+async def test_a_request_id_is_accepted_and_returned_or_made(anonymous: httpx.AsyncClient) -> None:
+    sent = await anonymous.get("/", headers={"X-Request-ID": "my-id.1"})
+    assert sent.headers["x-request-id"] == "my-id.1"
+    made = await anonymous.get("/", headers={"X-Request-ID": "no spaces please"})
+    assert made.headers["x-request-id"] not in ("", "no spaces please")
+    assert float(made.headers["x-process-time"]) >= 0
+
+
+async def test_a_bug_is_a_500_that_says_nothing(installation: Installation) -> None:
+    def explode() -> None:
+        raise RuntimeError("secret internals")
+
+    broken = APIRoute("/explode", explode, methods=["GET"])
+    installation.app.router.routes.append(broken)
+    try:
+        async with installation.client() as client:
+            response = await client.get("/explode")
+    finally:
+        installation.app.router.routes.remove(broken)
+    assert_is_error(response, 500, "internal_error")
+    assert response.json()["message"] == "internal server error"
+    assert "secret" not in response.text
+
+
+HOSTILE_BODIES: dict[str, bytes] = {
+    "nothing": b"",
+    "broken": b"{",
+    "nan": b'{"symbol":"BTCUSDT","quantity":NaN,"amount":NaN,"data":{"x":NaN},"action":"a"}',
+    "infinity": b'{"quantity":Infinity,"amount":-Infinity,"strategy_id":Infinity}',
+    "huge number": b'{"quantity":1e400,"amount":1e400,"strategy_id":1e400}',
+    "absurd exponent": b'{"quantity":1e99999999999999999999,"amount":1e-99999999999999999999}',
+    "lone surrogate": rb'{"symbol":"\ud800","name":"\ud800","email":"\ud800","password":"\ud800",'
+    rb'"action":"\ud800","data":{"\ud800":"\ud800"},"slug":"\ud800","\ud800":1}',
+    "nul": rb'{"symbol":"\u0000","name":"\u0000","email":"a\u0000@b.co","password":"aaaaaaa\u0000",'
+    rb'"action":"\u0000","data":{"a":"\u0000"},"slug":"\u0000","timestamp":"\u0000"}',
+    "long integer": b'{"quantity":' + b"9" * 5000 + b',"strategy_id":' + b"9" * 5000 + b"}",
+    "deep array": b"[" * 100_000,
+    "deep object": b'{"data":' * 50_000,
+    "deep data": b'{"symbol":"A","action":"a","data":' + b'{"a":' * 500 + b"1" + b"}" * 501,
+    "duplicate keys": b'{"symbol":"BTCUSDT","quantity":1,"quantity":2,"amount":1,"amount":2}',
+    "wrong types": b'{"symbol":1,"quantity":true,"amount":[],"name":{},"email":1,"password":1,'
+    b'"data":[],"action":1,"strategy_id":"x","timestamp":1,"slug":1}',
+    "nulls": b'{"symbol":null,"quantity":null,"amount":null,"name":null,"email":null,'
+    b'"password":null,"data":null,"action":null,"strategy_id":null}',
+    "an array": b"[]",
+    "a string": b'"x"',
+    "a number": b"1",
+    "null": b"null",
+    "bom": b"\xef\xbb\xbf{}",
+    "utf-16": "{}".encode("utf-16"),
+    "bad utf-8": b'{"symbol":"\xff\xfe"}',
+    "id too large": b'{"strategy_id":9223372036854775808,"symbol":"A"}',
+    "id negative": b'{"strategy_id":-1,"symbol":"A"}',
+    "underscores": b'{"quantity":"1_000","amount":"1_000"}',
+    "other digits": '{"quantity":"١٢٣","amount":"１２"}'.encode(),
+    "spaces": b'{"quantity":" 5 ","amount":" 5 "}',
+    "signs": b'{"quantity":"+5","amount":"-0"}',
+    "exponent text": b'{"quantity":"1e3","amount":"1e3"}',
+    "too fine": b'{"quantity":1e-21,"amount":"0.000000000000000000001"}',
+    "too large": b'{"quantity":"10000000000","amount":10000000000}',
+    "zero": b'{"quantity":0,"amount":"0.0"}',
+}
+
+
+async def test_no_hostile_body_is_more_than_a_client_error_on_any_route(ada: Person) -> None:
+    for method, path in routes():
+        if method == "GET" or path.endswith("/"):
+            continue
+        for name, body in HOSTILE_BODIES.items():
+            response = await ada.client.request(
+                method, path, content=body, headers={"Content-Type": "application/json"}
+            )
+            assert response.status_code < 500, (method, path, name, response.text)
+            if method == "POST" and path not in {"/auth/token", "/watchlist"}:
+                assert response.status_code in (400, 401, 422), (path, name, response.text)
+                assert_is_error(response, response.status_code)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["\0", "%00", "%ED%A0%80", "%FF", "'; DROP TABLE users; --", "%25", "_", "\\", "../../x",
+     "9" * 5000, "-1", "1e400", "NaN", "١٢", "🚀", "a" * 5000],
+)  # fmt: skip
+async def test_no_hostile_path_or_query_is_more_than_a_client_error(
+    ada: Person, value: str
+) -> None:
+    for path in ("/strategy/", "/trade-strategy/", "/watchlist/", "/order/"):
+        url = httpx.URL("http://goblin" + path).copy_with(raw_path=(path + _quoted(value)).encode())
+        for method in ("GET", "PUT", "DELETE"):
+            response = await ada.client.request(method, url, json={})
+            assert response.status_code < 500, (method, path, response.text)
+    for path, name in (
+        ("/order", "symbol"), ("/order", "limit"), ("/order", "active"), ("/log", "symbol"),
+        ("/log", "offset"), ("/strategy", "include_deleted"), ("/market/price", "symbol"),
+        ("/market/price", "category"),
+    ):  # fmt: skip
+        response = await ada.client.get(f"{path}?{name}={_quoted(value)}")
+        assert response.status_code < 500, (path, name, response.text)
+
+
+def _quoted(value: str) -> str:
+    if value.startswith("%"):
+        return value
+    return "".join(f"%{byte:02X}" for byte in value.encode())
+
+
+async def test_a_validation_error_never_repeats_what_was_submitted(
+    anonymous: httpx.AsyncClient,
+) -> None:
+    response = await anonymous.post(
+        "/auth/register",
+        json={"email": "hunter2 secret", "password": "hunter2", "name": " "},
+    )
+    assert_is_error(response, 422, "validation_error")
+    assert "hunter2" not in json.dumps(response.json())
+    assert len(response.json()["detail"]) == 3
