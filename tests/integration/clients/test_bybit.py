@@ -269,7 +269,7 @@ async def test_a_redirect_is_not_followed() -> None:
         b'{"retCode":' + b"9" * 4000 + b"}",
         b'{"retCode":0,"retCode":NaN}',
         b"x" * (RESPONSE_BYTES_MAX + 1),
-        gzip.compress(json.dumps(ANSWER).encode()),
+        gzip.compress(json.dumps(ANSWER).encode(), mtime=0),
         {},
         changed(retCode=None),
         changed(retCode="0"),
