@@ -1,0 +1,70 @@
+"""Whether a PostgreSQL of the user's own can be used, before anything is asked of it."""
+
+from typing import Final
+
+import asyncpg
+
+from app.db.address import DatabaseAddress
+from app.db.errors import DRIVER_ERRORS
+
+CONNECT_SECONDS_MAX: Final = 10.0
+VERSION_MIN: Final = 15
+
+
+class DatabaseNotUsable(Exception):
+    """The text names the database, what is wrong, and the setting or command that mends it."""
+
+    def __init__(self, address: DatabaseAddress, problem: str, *, remedy: str) -> None:
+        super().__init__(
+            f"PostgreSQL at {address.host} port {address.port}: {problem}\nRemedy: {remedy}"
+        )
+
+
+async def check_usable(address: DatabaseAddress) -> None:
+    """Raise DatabaseNotUsable unless goblin can log in and write there.
+
+    A database that does not exist is not created: a mistyped DB_NAME would begin an empty
+    installation beside the real one, and nobody would see why everything is gone.
+    """
+    try:
+        connection = await asyncpg.connect(
+            **address.connect_arguments(), timeout=CONNECT_SECONDS_MAX, statement_cache_size=0
+        )
+    except DRIVER_ERRORS as error:
+        raise _explained(address, error) from error
+    try:
+        version = connection.get_server_version().major
+        is_standby = await connection.fetchval("SELECT pg_is_in_recovery()")
+    finally:
+        await connection.close()
+    if version < VERSION_MIN:
+        raise DatabaseNotUsable(
+            address,
+            f"it is version {version}, goblin needs {VERSION_MIN} or later",
+            remedy="upgrade it, or leave DB_HOST out and goblin runs its own",
+        )
+    if is_standby:
+        raise DatabaseNotUsable(
+            address, "it is a read-only standby", remedy="let DB_HOST name the primary"
+        )
+
+
+def _explained(address: DatabaseAddress, error: BaseException) -> DatabaseNotUsable:
+    match error:
+        case asyncpg.InvalidCatalogNameError():
+            problem = f'there is no database "{address.database}"'
+            remedy = (
+                f"createdb -h {address.host} -p {address.port} -U {address.user} "
+                f"{address.database}, or set DB_NAME to the one you meant"
+            )
+        case asyncpg.InvalidAuthorizationSpecificationError():  # a wrong password is one
+            problem = str(error)
+            remedy = "correct DB_USER and DB_PASSWORD, or what the server's pg_hba.conf allows"
+        case OSError():  # a timeout is one
+            reason = str(error) or f"no answer within {CONNECT_SECONDS_MAX:.0f} seconds"
+            problem = f"it cannot be reached ({reason})"
+            remedy = "start it, or correct DB_HOST and DB_PORT; without DB_HOST goblin runs its own"
+        case _:
+            problem = f"it does not let goblin in ({error})"
+            remedy = "mend what it says, and start again"
+    return DatabaseNotUsable(address, problem, remedy=remedy)

@@ -1,0 +1,90 @@
+"""A PostgreSQL of the user's own that cannot be used: one message, with the remedy."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from app.db.address import DatabaseAddress
+from app.db.embedded import TcpAccess, embedded_postgres
+from app.db.reach import DatabaseNotUsable, check_usable
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest_asyncio.fixture(scope="module")
+async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DatabaseAddress]:
+    """A server on a port that demands its password, as a user's own does."""
+    tcp = TcpAccess(port=free_port(), password="right horse")
+    folder: Path = tmp_path_factory.mktemp("own")
+    async with embedded_postgres(folder / "data", tcp=tcp):
+        yield DatabaseAddress(
+            host="127.0.0.1",
+            port=tcp.port,
+            database="goblin",
+            user="postgres",
+            password=tcp.password,
+        )
+
+
+async def complaint(address: DatabaseAddress) -> str:
+    with pytest.raises(DatabaseNotUsable) as failure:
+        await check_usable(address)
+    text = str(failure.value)
+    assert text.startswith(f"PostgreSQL at {address.host} port {address.port}: ")
+    assert "\nRemedy: " in text
+    assert address.password is None or address.password not in text
+    return text
+
+
+async def test_a_database_that_lets_goblin_in_is_usable(own: DatabaseAddress) -> None:
+    await check_usable(own)
+
+
+async def test_a_wrong_password_names_the_settings_and_not_the_password(
+    own: DatabaseAddress,
+) -> None:
+    text = await complaint(replace(own, password="wrong horse"))
+    assert "password authentication failed" in text
+    assert "DB_USER and DB_PASSWORD" in text
+
+
+async def test_a_missing_database_is_not_created_but_the_command_for_it_is_named(
+    own: DatabaseAddress,
+) -> None:
+    text = await complaint(own.with_database("goblin_two"))
+    assert 'there is no database "goblin_two"' in text
+    assert f"createdb -h 127.0.0.1 -p {own.port} -U postgres goblin_two" in text
+    admin = await asyncpg.connect(**own.connect_arguments())
+    assert not await admin.fetchval("SELECT 1 FROM pg_database WHERE datname = 'goblin_two'")
+    await admin.close()
+
+
+async def test_nobody_listening_names_the_settings_of_the_address(own: DatabaseAddress) -> None:
+    text = await complaint(replace(own, port=free_port()))
+    assert "cannot be reached" in text
+    assert "DB_HOST and DB_PORT" in text
+
+
+async def test_a_host_that_does_not_exist_names_the_settings_of_the_address(
+    own: DatabaseAddress,
+) -> None:
+    text = await complaint(replace(own, host="no-such-host.invalid"))
+    assert "cannot be reached" in text
+
+
+async def test_something_else_that_listens_there_is_told_apart(own: DatabaseAddress) -> None:
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1") as server:
+        text = await complaint(replace(own, port=server.sockets[0].getsockname()[1]))
+    assert "cannot be reached" in text
