@@ -2,14 +2,16 @@
 
 import asyncio
 import secrets
-from decimal import Decimal
+from collections.abc import Collection
+from decimal import ROUND_DOWN, Decimal
 from typing import Any, Final
 
 import httpx
 
 SYMBOL: Final = "BTCUSDT"
-QUANTITY: Final = "0.05"
+SYMBOL_CHARACTERS_MAX: Final = 10
 DEPOSIT: Final = "10000"
+STAKE: Final = Decimal(5000)
 MARKET_HOUR_MS: Final = 3_600_000
 LIVE_WAIT_SECONDS: Final = 10
 
@@ -18,13 +20,21 @@ class DemoError(Exception):
     """A step was not answered as the walk expects; the text is the server's own."""
 
 
-async def walk(url: str, *, replay_url: str | None) -> None:
+async def walk(url: str, *, replay_url: str | None, price_age_seconds: float) -> None:
     """Register, fund, quote, buy, let the price move, close, read the profit, list.
 
     With the replay exchange an hour of its market passes at once; a live market is given a
-    few seconds. Raises DemoError.
+    few seconds. A price may be `price_age_seconds` old. Raises DemoError.
     """
-    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+    try:
+        await _walk(url, replay_url, price_age_seconds)
+    except httpx.HTTPError as error:
+        raise DemoError(f"no answer ({error!r})") from None
+
+
+async def _walk(url: str, replay_url: str | None, price_age_seconds: float) -> None:
+    symbol = SYMBOL if replay_url is None else await _listed_symbol(replay_url)
+    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
         account = {
             "email": f"demo-{secrets.token_hex(4)}@example.com",
             "password": secrets.token_urlsafe(12),
@@ -35,29 +45,29 @@ async def walk(url: str, *, replay_url: str | None) -> None:
         session = await _call(client, "POST", "/auth/login", json=account)
         client.headers["Authorization"] = f"Bearer {session['access_token']}"
 
-        user = await _call(client, "POST", "/users/me/deposit", json={"amount": DEPOSIT})
-        _say("fund", f"balance {_money(user['balance'])}")
+        funded = await _call(client, "POST", "/users/me/deposit", json={"amount": DEPOSIT})
+        _say("fund", f"balance {_money(funded['balance'])}")
 
-        quote = await _call(client, "GET", "/market/price", params={"symbol": SYMBOL})
-        _say("quote", f"{SYMBOL} costs {quote['price']}")
+        quote = await _call(client, "GET", "/market/price", params={"symbol": symbol})
+        _say("quote", f"{symbol} costs {quote['price']}")
 
-        order = {"symbol": SYMBOL, "quantity": QUANTITY}
+        order = {"symbol": symbol, "quantity": _quantity(Decimal(quote["price"]))}
         bought = await _call(client, "POST", "/order", json=order)
         _say(
             "buy",
-            f"{QUANTITY} {SYMBOL} at {_money(bought['buy_price'])}"
+            f"{order['quantity']} {symbol} at {_money(bought['buy_price'])}"
             f" for {_money(bought['buyAggregate'])}",
         )
 
-        await _let_the_market_move(replay_url)
-        quote = await _call(client, "GET", "/market/price", params={"symbol": SYMBOL})
-        _say("price moves", f"{SYMBOL} costs {quote['price']}")
+        await _let_the_market_move(replay_url, price_age_seconds)
+        quote = await _call(client, "GET", "/market/price", params={"symbol": symbol})
+        _say("price moves", f"{symbol} costs {quote['price']}")
 
-        sold = await _call(client, "DELETE", f"/order/{SYMBOL}")
+        sold = await _call(client, "DELETE", f"/order/{symbol}")
         _say("close", f"at {_money(sold['sell_price'])} for {_money(sold['sellAggregate'])}")
         user = await _call(client, "GET", "/users/me")
         _say("profit", f"{_money(sold['diffDollar'])}, balance {_money(user['balance'])}")
-        gained = Decimal(user["balance"]) - Decimal(DEPOSIT)
+        gained = Decimal(user["balance"]) - Decimal(funded["balance"])
         if gained != Decimal(sold["diffDollar"]):
             raise DemoError(f"the balance gained {gained}, the order says {sold['diffDollar']}")
 
@@ -67,22 +77,58 @@ async def walk(url: str, *, replay_url: str | None) -> None:
             _say("list", f"order {row['id']}: {row['symbol']} {state}, {_money(row['diffDollar'])}")
 
 
-async def _let_the_market_move(replay_url: str | None) -> None:
+async def _listed_symbol(replay_url: str) -> str:
+    """BTCUSDT where the recording has it, else the first symbol that an order can name."""
+    async with _exchange(replay_url) as exchange:
+        overview = (await exchange.get("/control")).raise_for_status().json()
+    listed = {
+        instrument["symbol"]
+        for instrument in overview["instruments"]
+        if instrument["category"] == "spot" and instrument["listed"]
+    }
+    return _choice({symbol for symbol in listed if len(symbol) <= SYMBOL_CHARACTERS_MAX})
+
+
+def _choice(symbols: Collection[str]) -> str:
+    if not symbols:
+        raise DemoError(
+            "the recording has no spot or linear symbol at this time; GET /control of the "
+            "replay exchange shows what it has, --start chooses another time"
+        )
+    return SYMBOL if SYMBOL in symbols else min(symbols)
+
+
+def _quantity(price: Decimal) -> str:
+    """What about half of the deposit buys, in six decimals or, of what is dear, in more."""
+    quantity = STAKE / price
+    step = Decimal(1).scaleb(min(-6, quantity.adjusted() - 2))
+    return format(quantity.quantize(step, rounding=ROUND_DOWN).normalize(), "f")
+
+
+def _exchange(replay_url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=replay_url, timeout=30, trust_env=False)
+
+
+async def _let_the_market_move(replay_url: str | None, price_age_seconds: float) -> None:
     if replay_url is None:
-        print(f"{'':>12}  waiting {LIVE_WAIT_SECONDS} seconds for the live market ...", flush=True)
-        await asyncio.sleep(LIVE_WAIT_SECONDS)
+        seconds = max(LIVE_WAIT_SECONDS, price_age_seconds)
+        print(f"{'':>12}  waiting {seconds:g} seconds for the live market ...", flush=True)
+        await asyncio.sleep(seconds)
         return
-    async with httpx.AsyncClient(base_url=replay_url, timeout=30) as exchange:
-        response = await exchange.post("/control/clock", json={"advance_ms": MARKET_HOUR_MS})
-        response.raise_for_status()
-    await asyncio.sleep(1.1)  # PRICE_MAX_AGE_SECONDS: the quote of before may be used until then
+    async with _exchange(replay_url) as exchange:
+        moved = await exchange.post("/control/clock", json={"advance_ms": MARKET_HOUR_MS})
+        moved.raise_for_status()
+    await asyncio.sleep(price_age_seconds + 0.1)  # the quote of before may be used until then
 
 
 async def _call(client: httpx.AsyncClient, method: str, path: str, **options: Any) -> Any:
     response = await client.request(method, path, **options)
     body = response.json()
     if response.is_error:
-        raise DemoError(f"{method} {path}: {response.status_code} {body['message']}")
+        text = f"{method} {path}: {response.status_code} {body['message']}"
+        if response.status_code in (502, 503):
+            text += " (without internet: --replay)"
+        raise DemoError(text)
     return body["data"]
 
 
@@ -93,4 +139,5 @@ def _say(step: str, text: str) -> None:
 def _money(text: str) -> str:
     """A wire amount for people: no trailing zeros beyond cents, thousands apart."""
     whole, _, decimals = text.partition(".")
-    return f"{int(whole):,}.{decimals.rstrip('0').ljust(2, '0')}"
+    sign = "-" if whole.startswith("-") else ""
+    return f"{sign}{abs(int(whole)):,}.{decimals.rstrip('0').ljust(2, '0')}"

@@ -1,5 +1,6 @@
 """The composition root: what a process needs, opened in order and closed in reverse."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,12 +12,13 @@ from app.clients.binance import BinanceClient
 from app.clients.bybit import BybitClient
 from app.clients.venue_http import venue_http_client
 from app.core.config import PROJECT, Settings
-from app.core.security import TokenKey, check_password_hashing, token_key
+from app.core.security import TokenKey, token_key
 from app.db.address import DatabaseAddress
 from app.db.database import Database, open_database
 from app.db.dataframes import database_address
 from app.db.embedded import embedded_postgres
 from app.db.migrate import migrate
+from app.db.reach import check_usable
 from app.jobs import purge_idempotency_keys
 from app.jobs.supervisor import Job, supervised
 from app.services.event_feed import EventFeed
@@ -43,34 +45,38 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
     Raises what the parts raise at their start; each says what to do about it.
     """
-    check_password_hashing()
-    async with open_address(settings) as address:
-        await migrate(address, PROJECT / "db" / "migration")
-        async with (
-            open_database(address, pool_size=settings.db_pool_size) as db,
-            _open_price_source(settings) as source,
-        ):
-            market = MarketData(
-                source,
-                price_age_seconds_max=settings.price_max_age_seconds,
-                monotonic=time.monotonic,
-            )
-            passwords = PasswordHasher()
-            try:
-                await passwords.prepare()
-                resources = Resources(
-                    db=db,
-                    market=market,
-                    passwords=passwords,
-                    events=EventFeed(),
-                    token_key=token_key(settings),
-                    starting_balance=settings.starting_balance,
+    passwords = PasswordHasher()
+    # Half a second on a thread of its own, while the database starts.
+    preparing = asyncio.create_task(passwords.prepare())
+    try:
+        async with open_address(settings) as address:
+            await migrate(address, PROJECT / "db" / "migration")
+            async with (
+                open_database(address, pool_size=settings.db_pool_size) as db,
+                _open_price_source(settings) as source,
+            ):
+                market = MarketData(
+                    source,
+                    price_age_seconds_max=settings.price_max_age_seconds,
+                    monotonic=time.monotonic,
                 )
-                async with supervised(_jobs(resources)):
-                    yield resources
-            finally:
-                await market.aclose()
-                passwords.close()
+                try:
+                    await preparing
+                    resources = Resources(
+                        db=db,
+                        market=market,
+                        passwords=passwords,
+                        events=EventFeed(),
+                        token_key=token_key(settings),
+                        starting_balance=settings.starting_balance,
+                    )
+                    async with supervised(_jobs(resources)):
+                        yield resources
+                finally:
+                    await market.aclose()
+    finally:
+        preparing.cancel()
+        passwords.close()
 
 
 def _jobs(resources: Resources) -> dict[str, Job]:
@@ -82,9 +88,13 @@ def _jobs(resources: Resources) -> dict[str, Job]:
 
 @asynccontextmanager
 async def open_address(settings: Settings) -> AsyncIterator[DatabaseAddress]:
-    """The user's own database, or the embedded one for as long as the block runs."""
+    """The user's own database, or the embedded one for as long as the block runs.
+
+    Raises DatabaseNotUsable or EmbeddedPostgresError.
+    """
     own = database_address(settings)
     if own is not None:
+        await check_usable(own)
         yield own
         return
     async with embedded_postgres(

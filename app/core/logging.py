@@ -11,7 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
 
 REQUEST_LOGGER: Final = "goblin.request"
-_PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",  # uvicorn's message once more, with colours
+}
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -67,5 +72,5 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("httpx", "httpcore", "asyncio", "multipart", "python_multipart"):
+    for noisy in ("httpx", "httpcore", "asyncio", "multipart", "python_multipart", "uvicorn"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

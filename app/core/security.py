@@ -10,7 +10,7 @@ from typing import Final
 import jwt
 from passlib.context import CryptContext
 
-from app.core.config import JWT_SECRET_BYTES_MIN, Settings
+from app.core.config import JWT_SECRET_BYTES_MIN, Settings, SettingsError
 from app.domain.errors import Unauthenticated
 from app.domain.users import User, UserId
 
@@ -156,22 +156,35 @@ def token_key(settings: Settings) -> TokenKey:
 
 
 def _kept_secret(file: Path, bytes_min: int) -> str:
-    """Read the secret, creating it first if needed; two processes at once agree on one."""
+    """Read the secret, creating it first if needed; two processes at once agree on one.
+
+    Raises SettingsError.
+    """
+    try:
+        if not file.exists():
+            _make_secret(file)
+        secret = file.read_text().strip()
+    except OSError as error:
+        raise SettingsError(
+            f"the JWT secret cannot be kept in {file}: {error.strerror}. Make the folder "
+            "writable, set DATA_DIR to another, or set JWT_SECRET_KEY"
+        ) from error
+    if len(secret.encode()) < bytes_min:
+        raise SettingsError(f"{file} is damaged: delete it (everybody has to log in again)")
+    return secret
+
+
+def _make_secret(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f"{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    if not file.exists():
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(secrets.token_urlsafe(64))
-            stream.flush()
-            os.fsync(stream.fileno())
-        try:
-            os.link(draft, file)  # atomic, and refuses to replace another process's secret
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    secret = file.read_text().strip()
-    if len(secret.encode()) < bytes_min:
-        raise RuntimeError(f"{file} is damaged: delete it (everybody has to log in again)")
-    return secret
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(secrets.token_urlsafe(64))
+        stream.flush()
+        os.fsync(stream.fileno())
+    try:
+        os.link(draft, file)  # atomic, and refuses to replace another process's secret
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from app.core.security import hash_password, verify_password
+from app.core.security import check_password_hashing, hash_password, verify_password
 
 T = TypeVar("T")
 
@@ -39,7 +39,11 @@ class PasswordHasher:
         return await self._run(verify_password, password, hashed)
 
     async def prepare(self) -> None:
-        """Make the decoy at the start, so that the first unknown e-mail is not slower."""
+        """Test the hashing and make the decoy, so that the first unknown e-mail is not slower.
+
+        Raises RuntimeError when the hashing libraries do not fit together.
+        """
+        await self._run(check_password_hashing)
         await self._decoy()
 
     def close(self) -> None:

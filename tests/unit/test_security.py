@@ -5,7 +5,7 @@ from typing import Any
 
 import jwt
 import pytest
-from app.core.config import Settings
+from app.core.config import Settings, SettingsError
 from app.core.security import (
     InvalidToken,
     InvalidTokenPayload,
@@ -112,5 +112,5 @@ def test_a_generated_secret_is_kept_private_and_the_same_for_every_process(tmp_p
 
 def test_a_damaged_secret_file_stops_the_start_and_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "jwt-secret").write_text("short")
-    with pytest.raises(RuntimeError, match="delete it"):
+    with pytest.raises(SettingsError, match="delete it"):
         token_key(Settings(_env_file=None, data_dir=tmp_path, jwt_secret_key=None))

@@ -1,0 +1,204 @@
+"""Serving from a command line: signals, the socket, the replay exchange, what is printed."""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import uvicorn
+
+from app.core.config import Settings
+from app.main import create_app
+
+SHUTDOWN_SECONDS_MAX: Final = 10
+BACKLOG: Final = 2048
+
+
+class UsageError(Exception):
+    """The command cannot be carried out as asked; the text says what would work."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which is told to stop by whoever runs it.
+
+    uvicorn raises a signal again once it has stopped, which would cut off what stands around
+    the server (the database, the replay exchange) and make an orderly end look like a crash.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say when requests are answered."""
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+class Stopping:
+    """What SIGINT and SIGTERM do: cancel the start, and once there is a server, stop that."""
+
+    def __init__(self) -> None:
+        self.server: Server | None = None
+        self._is_cancelled = False
+
+    @contextlib.contextmanager
+    def on_signals(self, starting: asyncio.Task[None] | None) -> Iterator[None]:
+        """Listen for as long as the block runs; the end of the block is not to be disturbed."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop, number, starting)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_IGN)  # the process ends now, in order
+
+    def _stop(self, number: int, starting: asyncio.Task[None] | None) -> None:
+        if self.server is not None:
+            self.server.handle_exit(number, None)
+        elif starting is not None and not self._is_cancelled:
+            self._is_cancelled = True  # once: the database that was started has to be stopped
+            starting.cancel()
+
+
+async def serve(settings: Settings, options: argparse.Namespace) -> None:
+    """Serve until a signal or the end of the demo. `options` are those of the serve command.
+
+    Raises UsageError and whatever the start of the database says; CancelledError when a
+    signal came before the API was up.
+    """
+    stopping = Stopping()
+    async with contextlib.AsyncExitStack() as around:
+        around.enter_context(stopping.on_signals(asyncio.current_task()))
+        effective, prices = await around.enter_async_context(_replaying(settings, options))
+        listener = around.enter_context(_listen(effective))
+        app = create_app(effective)
+        # Not by uvicorn, which would turn an error of the start into a traceback.
+        await around.enter_async_context(app.router.lifespan_context(app))
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
+        )
+        server = stopping.server = Server(config)
+        host, port = listener.getsockname()[:2]
+        url = f"http://{_shown(host)}:{port}"
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        is_up = asyncio.create_task(server.up.wait())
+        await asyncio.wait({serving, is_up}, return_when=asyncio.FIRST_COMPLETED)
+        is_up.cancel()
+        try:
+            if options.demo:
+                replay_url = effective.bybit_base_url if options.replay is not None else None
+                await _walk(url, serving, settings=effective, replay_url=replay_url)
+            else:
+                _say_where(url, effective, prices)
+                await serving
+        finally:
+            server.should_exit = True
+            await serving
+    if not options.demo:
+        # On a terminal the cursor stands behind a ^C.
+        print("\ngoblin has stopped" if sys.stdout.isatty() else "goblin has stopped", flush=True)
+
+
+def _say_where(url: str, settings: Settings, prices: str) -> None:
+    if settings.db_host is None:
+        data = f"{settings.data_dir} (kept when goblin stops)"
+    else:
+        data = f"PostgreSQL at {settings.db_host} port {settings.db_port}, {settings.db_name}"
+    print(
+        f"goblin is up\n  docs    {url}/docs\n  data    {data}\n  prices  {prices}\n"
+        "  stop    Ctrl-C",
+        flush=True,
+    )
+
+
+async def _walk(
+    url: str, serving: asyncio.Task[None], *, settings: Settings, replay_url: str | None
+) -> None:
+    from app.demo import DemoError, walk  # noqa: PLC0415 - only the demo needs it
+
+    walking = asyncio.create_task(
+        walk(url, replay_url=replay_url, price_age_seconds=settings.price_max_age_seconds)
+    )
+    await asyncio.wait({walking, serving}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():  # Ctrl-C
+        walking.cancel()
+    try:
+        await walking
+    except asyncio.CancelledError:
+        print("the demo was stopped half-way", flush=True)
+    except DemoError as error:
+        raise UsageError(f"the demo stopped: {error}") from None
+
+
+def _shown(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"cannot listen on {settings.host} port {settings.port}: "
+            f"{(error.strerror or str(error)).lower()}. "
+            "Stop what uses it, or choose another: --port 8001"
+        ) from None
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+@contextlib.asynccontextmanager
+async def _replaying(
+    settings: Settings, options: argparse.Namespace
+) -> AsyncIterator[tuple[Settings, str]]:
+    """The settings to run with, and in words where prices come from."""
+    if options.replay is None:
+        for flag in ("start", "speed"):
+            if getattr(options, flag) is not None:
+                raise UsageError(f"--{flag} goes with --replay")
+        is_binance = settings.price_source == "binance"
+        venue = settings.binance_api_url if is_binance else settings.bybit_base_url
+        # The host alone: an address may carry a password.
+        yield settings, f"{settings.price_source} at {urlsplit(venue).hostname}"
+        return
+    from app.replay import ReplayError, replay  # noqa: PLC0415 - only --replay needs it
+
+    try:
+        async with replay(
+            Path(options.replay) if options.replay else None,
+            start=options.start,
+            speed=options.speed,
+        ) as exchange:
+            effective = settings.model_copy(
+                update={"bybit_base_url": exchange.base_url, "price_source": "bybit"}
+            )
+            yield effective, f"replay exchange at {exchange.base_url}, {exchange.description}"
+    except ReplayError as error:
+        raise UsageError(str(error)) from None
