@@ -20,8 +20,11 @@ ID_DIGITS_MAX: Final = 4000
 _bearer = OAuth2PasswordBearer(tokenUrl="/auth/token", auto_error=False)
 
 
-def get_resources(request: Request) -> Resources:
-    """The resources that the application opened at its start."""
+async def get_resources(request: Request) -> Resources:
+    """The resources that the application opened at its start.
+
+    A coroutine though it waits for nothing: FastAPI sends plain functions to a thread.
+    """
     resources: Resources = request.app.state.resources
     return resources
 
