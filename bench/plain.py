@@ -14,7 +14,6 @@ from typing import Annotated
 
 import uvicorn
 import uvloop
-from app.__main__ import Server
 from app.core.config import Settings, load_settings
 from app.core.logging import configure_logging
 from app.db.connection import Connection
@@ -30,6 +29,7 @@ from app.main import create_app
 from app.schemas.common import OrderSymbol, StandardResponse
 from app.schemas.order import OrderCreate, OrderOut
 from app.services import trading
+from app.serving import Server
 from fastapi import Path
 
 router = Router(prefix="/plain", tag="plain")
