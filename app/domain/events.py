@@ -16,6 +16,7 @@ class EventType(StrEnum):
     ORDER_OPENED = "order_opened"
     ORDER_CLOSED = "order_closed"
     ACCOUNT_RESET = "account_reset"
+    TRANSFER_REVERSED = "transfer_reversed"
     SYMBOL_WATCHED = "symbol_watched"
     SYMBOL_UNWATCHED = "symbol_unwatched"
     LOG_CREATED = "log_created"

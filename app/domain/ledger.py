@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, NewType
 
-from app.domain.errors import Invalid
+from app.domain.errors import Conflict, Invalid, NotFound, Refused
 from app.domain.money import add, is_amount, subtract
 from app.domain.orders import OrderId
 from app.domain.users import UserId
@@ -83,8 +83,10 @@ class Transfer:
     target: AccountKey
     amount: Decimal
     order_id: OrderId | None = None
+    reverses_transfer_id: TransferId | None = None
 
     def __post_init__(self) -> None:
+        assert (self.cause is Cause.REVERSAL) == (self.reverses_transfer_id is not None)
         assert is_amount(self.amount), "amounts are exact and bounded"
         assert self.source != self.target, "a transfer has two sides"
         assert self.source.asset == self.target.asset, "assets are not exchanged, only moved"
@@ -98,6 +100,15 @@ class Posting:
     transfer: Transfer
     source: Account
     target: Account
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedTransfer:
+    """A transfer as it was written, and the one that reversed it, if any."""
+
+    id: TransferId
+    transfer: Transfer
+    reversed_by: TransferId | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +140,33 @@ class BeforeTheLedger(Invalid):
     def __init__(self, first_at: datetime) -> None:
         super().__init__(f"as_of lies before the account's first record of {first_at.isoformat()}")
         self.first_at = first_at
+
+
+class TransferMissing(NotFound):
+    """There is no transfer with this id."""
+
+    code = "transfer_missing"
+
+    def __init__(self, transfer_id: TransferId) -> None:
+        super().__init__(f"transfer {transfer_id} does not exist")
+        self.transfer_id = transfer_id
+
+
+class TransferReversed(Conflict):
+    """A transfer is reversed once; a reversal too can be reversed, once."""
+
+    code = "transfer_reversed"
+
+    def __init__(self, transfer_id: TransferId, reversed_by: TransferId) -> None:
+        super().__init__(f"transfer {transfer_id} was reversed already, by transfer {reversed_by}")
+        self.transfer_id = transfer_id
+        self.reversed_by = reversed_by
+
+
+class TransferNotReversible(Refused):
+    """Reversing it alone would leave something half done; the text says what to do."""
+
+    code = "transfer_not_reversible"
 
 
 def post(

@@ -79,6 +79,17 @@ HOT: dict[tuple[str, str], tuple[list[object], str]] = {
     ),
     ("ledger", "get_entries"): ([77, 1, None, None, None, None, 50], "ledger_entries_user_list"),
     ("ledger", "get_cash_at"): ([77, NOW], "ledger_entries_version_key"),
+    ("ledger_alarms", "get_standing_alarm"): ([], "ledger_alarms_one_standing"),
+    ("audit", "get_recomputed"): ([77], "ledger_entries_user_list"),
+    ("audit", "get_next_range"): ([76, 500, 20_000], "users_pkey"),
+    ("audit", "get_wrong_accounts"): ([77, 77], "ledger_entries_user_list"),
+    ("audit", "get_broken_chains"): ([77, 77], "ledger_entries_user_list"),
+    ("audit", "get_lopsided_transfers"): ([77, 77], "ledger_transfers_user"),
+    ("audit", "get_foreign_entries"): ([77, 77], "ledger_entries_user_list"),
+    ("audit", "get_wrong_balances"): ([77, 77], "users_pkey"),
+    ("audit_orders", "get_wrong_holdings"): ([77, 77], "transact_one_active_per_symbol"),
+    ("audit_orders", "get_wrong_legs"): ([77, 77], "ledger_transfers_user"),
+    ("audit_orders", "get_event_gaps"): ([77, 77], "events_pkey"),
     ("idempotency_keys", "get_key"): ([77, "a"], "idempotency_keys_pkey"),
     ("logs", "get_logs"): ([77, None, 50, 0], "log_user_list"),
     ("logs", "get_unique_log_symbols"): ([77], "log_user_symbol"),
@@ -160,7 +171,24 @@ async def crowded(clone: CloneDatabase) -> AsyncIterator[Connection]:
         INSERT INTO idempotency_keys (user_id, key, fingerprint, status, body)
         SELECT user_id, 'k' || g, '', 200, '' FROM row_of
     """)
-    for table in ("ledger_accounts", "ledger_transfers", "ledger_entries", "idempotency_keys"):
+    await conn.execute("""
+        INSERT INTO ledger_alarms (discrepancy, cleared_at)
+        SELECT 'long ago', now() FROM row_of
+    """)
+    await conn.execute("""
+        INSERT INTO events (user_id, number, type, epoch, data, event_at)
+        SELECT user_id, row_number() OVER (PARTITION BY user_id), 'deposited', 1, '{}', now()
+        FROM row_of
+    """)
+    await conn.execute("""
+        INSERT INTO fills (order_id, side, price, source, venue_time_ms, price_age_ms, request_id,
+            filled_at)
+        SELECT id, 'buy', 1, 'Bybit', 1, 1, 'r', now() FROM transact
+    """)
+    for table in (
+        "ledger_accounts", "ledger_transfers", "ledger_entries", "ledger_alarms", "events", "fills",
+        "idempotency_keys",
+    ):  # fmt: skip
         await conn.execute("ANALYZE " + table)
     for table in ("users", "transact", "log", "watchlists", "strategies", "trade_strategies"):
         await conn.execute("ANALYZE " + table)

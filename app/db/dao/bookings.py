@@ -43,19 +43,19 @@ async def insert_booking(conn: Connection, *, booking: Booking, at: datetime | N
             FROM unnest(
                 $1::bigint[], $2::text[], $3::text[], $4::numeric[], $5::bigint[], $6::text[],
                 $7::bigint[], $8::bigint[], $9::numeric[],
-                $10::bigint[], $11::bigint[], $12::numeric[]
+                $10::bigint[], $11::bigint[], $12::numeric[], $33::bigint[]
             ) AS given (
                 user_id, cause, asset, amount, order_id, request_id,
                 source_id, source_version, source_before,
-                target_id, target_version, target_before
+                target_id, target_version, target_before, reverses_id
             )
         ),
         written_transfers AS (
             INSERT INTO ledger_transfers
                 (id, user_id, cause, asset, amount, source_account_id, target_account_id,
-                order_id, request_id, event_at)
+                order_id, reverses_transfer_id, request_id, event_at)
             SELECT id, user_id, cause, asset, amount, source_id, target_id,
-                order_id, request_id, moment.at
+                order_id, reverses_id, request_id, moment.at
             FROM posting, moment
         ),
         written_entries AS (
@@ -138,5 +138,6 @@ async def insert_booking(conn: Connection, *, booking: Booking, at: datetime | N
         list(booking.balances.values()),
         [booking.event_numbers[user_id] for user_id in booking.balances],
         at,
+        [p.transfer.reverses_transfer_id for p in postings],
     )
     return instant

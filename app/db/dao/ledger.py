@@ -13,6 +13,8 @@ from app.domain.ledger import (
     Cause,
     Entry,
     EntryId,
+    RecordedTransfer,
+    Transfer,
     TransferId,
 )
 from app.domain.orders import OrderId
@@ -72,6 +74,61 @@ async def get_accounts(conn: Connection, *, keys: Sequence[AccountKey]) -> list[
         [key.asset for key in keys],
     )
     return [_account(row) for row in rows]
+
+
+async def get_all_accounts(conn: Connection, *, user_id: UserId) -> list[Account]:
+    """The user's accounts of every epoch, in this order: epoch, kind, asset."""
+    rows = await conn.fetch(
+        """
+        SELECT id, user_id, epoch, kind, asset, balance, version
+        FROM ledger_accounts
+        WHERE user_id = $1
+        ORDER BY epoch, kind, asset
+        """,
+        user_id,
+    )
+    return [_account(row) for row in rows]
+
+
+async def get_transfer(conn: Connection, *, transfer_id: TransferId) -> RecordedTransfer | None:
+    """A transfer of whichever user, and what reversed it."""
+    row = await conn.fetchrow(
+        """
+        SELECT transfer.id, transfer.user_id, transfer.cause, transfer.asset, transfer.amount,
+            transfer.order_id, transfer.reverses_transfer_id, reversal.id AS reversed_by,
+            source.epoch, source.kind AS source_kind, target.kind AS target_kind
+        FROM ledger_transfers AS transfer
+        JOIN ledger_accounts AS source ON source.id = transfer.source_account_id
+        JOIN ledger_accounts AS target ON target.id = transfer.target_account_id
+        LEFT JOIN ledger_transfers AS reversal ON reversal.reverses_transfer_id = transfer.id
+        WHERE transfer.id = $1
+        """,
+        transfer_id,
+    )
+    if row is None:
+        return None
+    source, target = (
+        AccountKey(
+            user_id=UserId(row["user_id"]),
+            epoch=row["epoch"],
+            kind=AccountKind(row[side]),
+            asset=Asset(row["asset"]),
+        )
+        for side in ("source_kind", "target_kind")
+    )
+    reverses, reversed_by = row["reverses_transfer_id"], row["reversed_by"]
+    return RecordedTransfer(
+        id=TransferId(row["id"]),
+        transfer=Transfer(
+            cause=Cause(row["cause"]),
+            source=source,
+            target=target,
+            amount=row["amount"],
+            order_id=None if row["order_id"] is None else OrderId(row["order_id"]),
+            reverses_transfer_id=None if reverses is None else TransferId(reverses),
+        ),
+        reversed_by=None if reversed_by is None else TransferId(reversed_by),
+    )
 
 
 async def insert_accounts(conn: Connection, *, keys: Sequence[AccountKey]) -> list[Account]:
