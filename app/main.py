@@ -13,6 +13,7 @@ from app.http.middleware import BodyLimit, RequestContext
 from app.resources import open_resources
 from app.routers import (
     auth,
+    ledger,
     log,
     market,
     order,
@@ -29,6 +30,7 @@ ROUTERS: Final = (
     users.router,
     market.router,
     order.router,
+    ledger.router,
     watchlist.router,
     log.router,
     strategy.router,

@@ -142,6 +142,14 @@ Money = Annotated[
 ]
 """On the wire: a string with exactly 20 decimals, never an exponent."""
 
+LedgerMoney = Annotated[
+    Decimal,
+    PlainSerializer(format_amount, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]{1,27}\.[0-9]{20}$"}),
+]
+"""The same for the balance of a ledger account: venue and funding go below zero, and one
+user's turnover adds up in them beyond what any balance can hold."""
+
 Instant = Annotated[
     datetime,
     PlainSerializer(format_instant, return_type=str),

@@ -1,14 +1,15 @@
-"""Reading orders: lists, single ones, and how they were at an instant."""
+"""Reading orders and the ledger: now, and as they were at an instant."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from app.db.connection import Connection
-from app.db.dao import fills, order_history, orders
+from app.db.dao import fills, ledger, order_history, orders
 from app.db.database import Database
 from app.domain.fills import Fill
 from app.domain.instruments import Symbol
+from app.domain.ledger import Account, AccountKind, Entry
 from app.domain.orders import Order, OrderId, OrderMissing, OrderStatus
 from app.domain.users import User, UserId
 from app.services.accounts import epoch_and_cash_at
@@ -21,6 +22,14 @@ class OrderPage:
     orders: Sequence[Order]
     total_count: int
     unique_symbols: Sequence[Symbol]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryPage:
+    """Some entries, newest first, and where the next older page begins."""
+
+    entries: Sequence[Entry]
+    next_before_id: int | None
 
 
 async def list_orders(
@@ -93,6 +102,49 @@ async def get_order_by_client_id(
         if order is None:
             raise OrderMissing(client_order_id)
         return order, await fills.get_fills(conn, order_id=order.id)
+
+
+async def list_entries(
+    db: Database,
+    *,
+    user: User,
+    epoch: int | None,
+    kind: AccountKind | None,
+    asset: str | None,
+    order_id: OrderId | None,
+    before_id: int | None,
+    limit: int,
+) -> EntryPage:
+    """A page of the ledger entries of one epoch, the current one by default."""
+    async with db.connection() as conn:
+        found = await ledger.get_entries(
+            conn,
+            user_id=user.id,
+            epoch=user.epoch if epoch is None else epoch,
+            kind=kind,
+            asset=asset,
+            order_id=order_id,
+            before_id=before_id,
+            limit=limit + 1,
+        )
+    entries = found[:limit]
+    return EntryPage(entries=entries, next_before_id=entries[-1].id if len(found) > limit else None)
+
+
+async def list_accounts(
+    db: Database, *, user: User, epoch: int | None, at: datetime | None
+) -> Sequence[Account]:
+    """The ledger accounts of one epoch, now or at an instant. Raises BeforeTheLedger.
+
+    The epoch is the current one by default, or the one of the instant.
+    """
+    async with db.snapshot() as conn:
+        current = user.epoch
+        if at is not None:
+            current, _ = await epoch_and_cash_at(conn, user_id=user.id, at=at)
+        return await ledger.get_accounts_at(
+            conn, user_id=user.id, epoch=current if epoch is None else epoch, at=at
+        )
 
 
 async def _page_at(
