@@ -19,7 +19,7 @@ from app.db.dataframes import database_address
 from app.db.embedded import embedded_postgres
 from app.db.migrate import migrate
 from app.db.reach import check_usable
-from app.jobs import purge_idempotency_keys
+from app.jobs import purge_idempotency_keys, reconciler
 from app.jobs.supervisor import Job, supervised
 from app.services.event_feed import EventFeed
 from app.services.market_data import MarketData
@@ -70,7 +70,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         token_key=token_key(settings),
                         starting_balance=settings.starting_balance,
                     )
-                    async with supervised(_jobs(resources)):
+                    async with supervised(_jobs(resources, address)):
                         yield resources
                 finally:
                     await market.aclose()
@@ -79,10 +79,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         passwords.close()
 
 
-def _jobs(resources: Resources) -> dict[str, Job]:
+def _jobs(resources: Resources, address: DatabaseAddress) -> dict[str, Job]:
     """What runs in the background of this process, by name."""
     return {
         "purge_idempotency_keys": partial(purge_idempotency_keys.run, resources.db),
+        "reconciler": partial(reconciler.run, resources.db, address),
     }
 
 

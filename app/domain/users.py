@@ -33,6 +33,8 @@ class LockedUser:
 
     user: User
     event_number: int
+    is_ledger_stopped: bool = False
+    """Whether a ledger alarm stands, of whichever user."""
 
 
 class EmailTaken(Refused):

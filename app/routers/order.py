@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from app.core.constants import ORDER_CLOSED
 from app.db.connection import Connection
 from app.db.dao.idempotency_keys import Answer
+from app.domain.audit import LedgerStopped
 from app.domain.errors import UpstreamInvalid, UpstreamUnavailable
 from app.domain.instruments import Symbol
 from app.domain.ledger import BeforeTheLedger
@@ -89,7 +90,9 @@ async def create_order(body: OrderCreate, change: ChangeOf) -> Response:
     return await change.run_prepared(prepare, work, body=body, fallback_key=client_key)
 
 
-@router.endpoint("POST", "/preview", summary="What would happen", errors=_UPSTREAM)
+@router.endpoint(
+    "POST", "/preview", summary="What would happen", errors=(*_UPSTREAM, LedgerStopped)
+)
 async def preview_order(
     body: OrderCreate, user: CurrentUser, resources: ResourcesOf
 ) -> StandardResponse[OrderPreview]:

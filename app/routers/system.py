@@ -2,10 +2,12 @@
 
 from app.core.constants import HEALTHY, WELCOME
 from app.db.dao import health
+from app.domain.audit import LedgerStopped
 from app.http.dependencies import ResourcesOf
 from app.http.routing import Router
 from app.schemas.common import StandardResponse
-from app.schemas.system import Health, Liveness
+from app.schemas.system import Health, Liveness, Readiness
+from app.services import readiness
 
 router = Router(tag="system", needs_user=False)
 
@@ -28,3 +30,11 @@ async def get_health(resources: ResourcesOf) -> StandardResponse[Health]:
 async def get_liveness() -> StandardResponse[Liveness]:
     """As long as the process serves, database or not."""
     return StandardResponse(data=Liveness())
+
+
+@router.endpoint(
+    "GET", "/health/ready", summary="Readiness", errors=(LedgerStopped,), has_input=False
+)
+async def get_readiness(resources: ResourcesOf) -> StandardResponse[Readiness]:
+    """Whether an order could be placed now: the database answers and the ledger agrees."""
+    return StandardResponse(data=Readiness(checks=await readiness.get_checks(resources.db)))

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class Health(BaseModel):
@@ -11,6 +11,16 @@ class Health(BaseModel):
     status: Literal["healthy"] = "healthy"
     database: Literal["connected"] = "connected"
     message: str
+
+
+class Readiness(BaseModel):
+    """An order could be placed now; anything else is a 503 that says why."""
+
+    status: Literal["ready"] = "ready"
+    checks: dict[str, str] = Field(
+        description="What an order needs, and how it is.",
+        examples=[{"database": "connected", "ledger": "agrees"}],
+    )
 
 
 class Liveness(BaseModel):

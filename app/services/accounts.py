@@ -19,7 +19,7 @@ from app.domain.users import (
     credit,
     debit,
 )
-from app.services.booking import Movement, book
+from app.services.booking import Movement, book, require_agreement
 from app.services.passwords import PasswordHasher
 
 
@@ -104,7 +104,8 @@ async def log_in(db: Database, hasher: PasswordHasher, *, email: str, password: 
 async def deposit(
     conn: Connection, locked: LockedUser, *, amount: Decimal, request_id: str
 ) -> User:
-    """Add paper cash. Raises BalanceLimitExceeded."""
+    """Add paper cash. Raises BalanceLimitExceeded, LedgerStopped."""
+    require_agreement([locked])
     user = locked.user
     credit(user.balance, amount)
     transfer = Transfer(
@@ -119,7 +120,8 @@ async def deposit(
 async def withdraw(
     conn: Connection, locked: LockedUser, *, amount: Decimal, request_id: str
 ) -> User:
-    """Take paper cash out. Raises InsufficientBalance."""
+    """Take paper cash out. Raises InsufficientBalance, LedgerStopped."""
+    require_agreement([locked])
     user = locked.user
     debit(user.balance, amount)
     transfer = Transfer(
@@ -132,7 +134,11 @@ async def withdraw(
 
 
 async def reset(conn: Connection, locked: LockedUser, *, balance: Decimal, request_id: str) -> User:
-    """Begin a new epoch with this balance; the old one stays readable and untouched."""
+    """Begin a new epoch with this balance; the old one stays readable and untouched.
+
+    Raises LedgerStopped.
+    """
+    require_agreement([locked])
     user = replace(locked.user, epoch=locked.user.epoch + 1, balance=ZERO)
     await users.update_epoch(conn, user_id=user.id, epoch=user.epoch)
     cash, funding = cash_of(user.id, user.epoch), funding_of(user.id, user.epoch)

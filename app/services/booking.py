@@ -5,13 +5,14 @@ written with a constant number of statements.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
 from app.db.connection import Connection
 from app.db.dao import bookings, ledger
+from app.domain.audit import LedgerStopped
 from app.domain.errors import Unavailable
 from app.domain.events import EventType, NumberedEvent
 from app.domain.fills import Fill
@@ -42,6 +43,12 @@ class Movement:
     request_id: str
     transfers: Sequence[Transfer] = field(default=())
     fill: Fill | None = None
+
+
+def require_agreement(locked: Iterable[LockedUser]) -> None:
+    """Refuse to decide about money while the books are wrong. Raises LedgerStopped."""
+    if any(holder.is_ledger_stopped for holder in locked):
+        raise LedgerStopped
 
 
 async def get_accounts(conn: Connection, keys: Sequence[AccountKey]) -> dict[AccountKey, Account]:

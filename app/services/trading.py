@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from app.db.connection import Connection
-from app.db.dao import orders
+from app.db.dao import ledger_alarms, orders
 from app.db.database import Database
+from app.domain.audit import LedgerStopped
 from app.domain.errors import GoblinError
 from app.domain.events import EventType
 from app.domain.fills import Fill, Side
@@ -36,7 +37,7 @@ from app.domain.orders import (
     OrderSymbolUnknown,
 )
 from app.domain.users import LockedUser, User, UserId, credit, debit
-from app.services.booking import Movement, book, get_accounts
+from app.services.booking import Movement, book, get_accounts, require_agreement
 from app.services.market_data import MarketData, PricedQuote
 
 
@@ -87,7 +88,7 @@ async def preview(
     priced: PricedQuote,
     client_order_id: str | None,
 ) -> Preview:
-    """Decide as place_orders would, on a snapshot, and book nothing."""
+    """Decide as place_orders would, on a snapshot, and book nothing. Raises LedgerStopped."""
     opening = Opening(
         user_id=user.id,
         symbol=symbol,
@@ -98,8 +99,11 @@ async def preview(
     )
     seen = {user.id: LockedUser(user=user, event_number=0)}
     async with db.snapshot() as conn:
+        alarm = await ledger_alarms.get_standing_alarm(conn)
         accounts = await get_accounts(conn, _keys(opening, seen))
         used_ids = await _used_client_order_ids(conn, [opening])
+    if alarm is not None:
+        raise LedgerStopped
     balance_after, refusal = None, None
     try:
         after = debit(user.balance, opening.cost)
@@ -155,6 +159,7 @@ async def place_orders(
     conn: Connection, openings: Sequence[Opening], *, locked: Mapping[UserId, LockedUser]
 ) -> list[Order | GoblinError]:
     """One verdict for each opening, in order; every user of them is locked by the caller."""
+    require_agreement(locked.values())
     accounts = await get_accounts(conn, [key for o in openings for key in _keys(o, locked)])
     used_ids = await _used_client_order_ids(conn, openings)
     balances = {user_id: holder.user.balance for user_id, holder in locked.items()}
@@ -201,6 +206,7 @@ async def close_orders(
     conn: Connection, closings: Sequence[Closing], *, locked: Mapping[UserId, LockedUser]
 ) -> list[Order | GoblinError]:
     """One verdict for each closing, in order; every user of them is locked by the caller."""
+    require_agreement(locked.values())
     active = await orders.get_active_orders(
         conn,
         user_ids=[c.user_id for c in closings],

@@ -78,10 +78,14 @@ async def update_password_hash(
 
 
 async def lock_users(conn: Connection, *, user_ids: Sequence[UserId]) -> dict[UserId, LockedUser]:
-    """The users, locked in ascending id until the transaction ends; missing ones are left out."""
+    """The users, locked in ascending id until the transaction ends; missing ones are left out.
+
+    The ledger alarm is read along, so that stopping order entry costs no statement.
+    """
     rows = await conn.fetch(
         """
-        SELECT id, email, name, balance, created_at, epoch, event_number
+        SELECT id, email, name, balance, created_at, epoch, event_number,
+            EXISTS (SELECT FROM ledger_alarms WHERE cleared_at IS NULL) AS is_ledger_stopped
         FROM users
         WHERE id = ANY($1::bigint[])
         ORDER BY id
@@ -90,7 +94,11 @@ async def lock_users(conn: Connection, *, user_ids: Sequence[UserId]) -> dict[Us
         sorted(set(user_ids)),
     )
     return {
-        UserId(row["id"]): LockedUser(user=_user(row), event_number=row["event_number"])
+        UserId(row["id"]): LockedUser(
+            user=_user(row),
+            event_number=row["event_number"],
+            is_ledger_stopped=row["is_ledger_stopped"],
+        )
         for row in rows
     }
 

@@ -14,7 +14,15 @@ from app.main import ROUTERS
 from fastapi.routing import APIRoute
 from tests.conftest import Installation, Person
 
-OPEN_PATHS = ("/", "/health", "/health/live", "/auth/register", "/auth/login", "/auth/token")
+OPEN_PATHS = (
+    "/",
+    "/health",
+    "/health/live",
+    "/health/ready",
+    "/auth/register",
+    "/auth/login",
+    "/auth/token",
+)
 EXAMPLES = {
     "{symbol:path}": "BTCUSDT", "{symbol}": "BTCUSDT",
     "{strategy_id}": "1", "{trade_strategy_id}": "1",
