@@ -1,4 +1,4 @@
-"""The command line: python -m app serve | migrate | info | validate | openapi."""
+"""The command line: python -m app serve | migrate | info | validate | audit | reverse | openapi."""
 
 import signal
 
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import secrets
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NoReturn
@@ -18,11 +19,18 @@ import yaml
 
 from app.core.config import PROJECT, Settings, SettingsError, load_settings
 from app.core.logging import configure_logging
+from app.db.database import Database, open_database
 from app.db.embedded import EmbeddedPostgresError
 from app.db.migrate import MigrationError, info, migrate, validate
 from app.db.reach import DatabaseNotUsable
+from app.domain.errors import GoblinError
+from app.domain.ledger import TransferId, TransferMissing
+from app.domain.money import format_amount
+from app.http.dependencies import ID_MAX
 from app.main import create_app
 from app.resources import open_address
+from app.services.audit import audit_everybody
+from app.services.corrections import reverse
 from app.serving import UsageError, serve
 
 MIGRATIONS: Final = PROJECT / "db" / "migration"
@@ -43,6 +51,7 @@ EXPECTED_ERRORS: Final = (
     DatabaseNotUsable,
     EmbeddedPostgresError,
     MigrationError,
+    GoblinError,
 )
 """What the user can mend; their texts say how, and a traceback would only hide it."""
 
@@ -53,13 +62,13 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         options.parser.error(f"there is no {' '.join(unknown)} here")
     try:
-        options.run(options)
+        code: int | None = options.run(options)
     except EXPECTED_ERRORS as error:
         print(f"goblin: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
+    return code or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(name, help=text)
         command.set_defaults(run=run, parser=command)
+
+    audit = commands.add_parser("audit", help="recompute every ledger; exit 1 if one disagrees")
+    audit.set_defaults(run=_audit, parser=audit)
+    reverse = commands.add_parser("reverse", help="correct a mistake by a reversing transfer")
+    reverse.add_argument("transfer_id", type=int, metavar="TRANSFER_ID")
+    reverse.add_argument("--reason", required=True, help="why, for the user to read")
+    reverse.set_defaults(run=_reverse, parser=reverse)
     return parser
 
 
@@ -160,6 +176,59 @@ def _validate(_: argparse.Namespace) -> None:
         print("the applied migrations and the files agree")
 
     _run_with_settings(run)
+
+
+def _audit(_: argparse.Namespace) -> int:
+    users = entries = found = 0
+
+    async def run(settings: Settings) -> None:
+        nonlocal users, entries, found
+        shows_progress = sys.stderr.isatty()
+        async with _open_migrated(settings) as db:
+            async for part in audit_everybody(db):
+                users += part.users.users
+                entries += part.entries
+                found += len(part.discrepancies)
+                for discrepancy in part.discrepancies:
+                    print(discrepancy.text, flush=True)
+                if shows_progress:
+                    progress = f"\raudited users: {users:,}, entries: {entries:,}"
+                    print(progress, end="", file=sys.stderr, flush=True)
+        if shows_progress:
+            print(file=sys.stderr)
+
+    _run_with_settings(run)
+    verdict = f"discrepancies: {found:,}" if found else "the ledger agrees"
+    print(f"audited users: {users:,}, entries: {entries:,}. {verdict}")
+    return 1 if found else 0
+
+
+def _reverse(options: argparse.Namespace) -> None:
+    if not 1 <= options.transfer_id <= ID_MAX:
+        raise TransferMissing(options.transfer_id)
+
+    async def run(settings: Settings) -> None:
+        async with _open_migrated(settings) as db:
+            done = await reverse(
+                db,
+                transfer_id=TransferId(options.transfer_id),
+                reason=options.reason,
+                request_id=f"reverse-{secrets.token_hex(8)}",
+            )
+        amount = format_amount(done.reversed_transfer.transfer.amount)
+        balance = format_amount(done.user.balance)
+        print(f"reversed transfer {options.transfer_id} ({amount}) of user {done.user.id}")
+        print(f"the balance is {balance} now")
+
+    _run_with_settings(run)
+
+
+@contextlib.asynccontextmanager
+async def _open_migrated(settings: Settings) -> AsyncIterator[Database]:
+    async with open_address(settings) as address:
+        await validate(address, MIGRATIONS)
+        async with open_database(address, pool_size=2) as db:
+            yield db
 
 
 def _openapi(_: argparse.Namespace) -> None:
