@@ -19,7 +19,7 @@ from app.db.dataframes import database_address
 from app.db.embedded import embedded_postgres
 from app.db.migrate import migrate
 from app.db.reach import check_usable
-from app.jobs import purge_idempotency_keys, reconciler
+from app.jobs import poll_events, purge_idempotency_keys, reconciler, tell_events
 from app.jobs.supervisor import Job, supervised
 from app.services.event_feed import EventFeed
 from app.services.market_data import MarketData
@@ -84,6 +84,8 @@ def _jobs(resources: Resources, address: DatabaseAddress) -> dict[str, Job]:
     return {
         "purge_idempotency_keys": partial(purge_idempotency_keys.run, resources.db),
         "reconciler": partial(reconciler.run, resources.db, address),
+        "poll_events": partial(poll_events.run, resources.db, resources.events),
+        "tell_events": partial(tell_events.run, address, resources.events),
     }
 
 

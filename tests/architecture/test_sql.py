@@ -91,6 +91,8 @@ HOT: dict[tuple[str, str], tuple[list[object], str]] = {
     ("audit_orders", "get_wrong_legs"): ([77, 77], "ledger_transfers_user"),
     ("audit_orders", "get_event_gaps"): ([77, 77], "events_pkey"),
     ("idempotency_keys", "get_key"): ([77, "a"], "idempotency_keys_pkey"),
+    ("events", "get_events"): ([77, 5, 100], "events_pkey"),
+    ("events", "get_last_event_numbers"): ([[77, 78]], "users_pkey"),
     ("logs", "get_logs"): ([77, None, 50, 0], "log_user_list"),
     ("logs", "get_unique_log_symbols"): ([77], "log_user_symbol"),
     ("watchlists", "get_watchlist"): ([77, "S3"], "watchlists_user_symbol_key"),
