@@ -6,18 +6,22 @@ import contextlib
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import uvicorn
+from fastapi import FastAPI
 
 from app.core.config import Settings
 from app.main import create_app
 
 SHUTDOWN_SECONDS_MAX: Final = 10
 BACKLOG: Final = 2048
+SOCKET_MESSAGE_BYTES_MAX: Final = 16_384
+UNREAD_MILLISECONDS_MAX: Final = 30_000
+"""How long a client may leave an answer unread before its connection is cut."""
 
 
 class UsageError(Exception):
@@ -31,19 +35,40 @@ class Server(uvicorn.Server):
     the server (the database, the replay exchange) and make an orderly end look like a crash.
     """
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, *, end_streams: Callable[[], None]) -> None:
         super().__init__(config)
         self.up = asyncio.Event()
+        self._end_streams = end_streams
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say when requests are answered."""
         await super().startup(sockets)
         self.up.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what has no end of its own first: uvicorn waits for every open connection."""
+        self._end_streams()
+        await super().shutdown(sockets)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals alone."""
         yield
+
+
+def server_config(app: FastAPI) -> uvicorn.Config:
+    """How uvicorn serves the application, whose resources are open already."""
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
+        ws_max_size=SOCKET_MESSAGE_BYTES_MAX,
+        ws_per_message_deflate=False,  # saves memory for each connection, and time
+    )
 
 
 class Stopping:
@@ -88,16 +113,9 @@ async def serve(settings: Settings, options: argparse.Namespace) -> None:
         app = create_app(effective)
         # Not by uvicorn, which would turn an error of the start into a traceback.
         await around.enter_async_context(app.router.lifespan_context(app))
-        config = uvicorn.Config(
-            app,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
+        server = stopping.server = Server(
+            server_config(app), end_streams=app.state.resources.events.close
         )
-        server = stopping.server = Server(config)
         host, port = listener.getsockname()[:2]
         url = f"http://{_shown(host)}:{port}"
         serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -169,6 +187,10 @@ def _listen(settings: Settings) -> socket.socket:
             f"{(error.strerror or str(error)).lower()}. "
             "Stop what uses it, or choose another: --port 8001"
         ) from None
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Inherited by every connection. uvicorn closes one only after sending what is left,
+        # which a client that stopped reading would put off for ever.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS_MAX)
     listener.listen(BACKLOG)
     listener.setblocking(False)
     return listener
