@@ -13,6 +13,7 @@ from app.http.middleware import BodyLimit, RequestContext
 from app.resources import open_resources
 from app.routers import (
     auth,
+    events,
     ledger,
     log,
     market,
@@ -35,6 +36,7 @@ ROUTERS: Final = (
     log.router,
     strategy.router,
     trade_strategy.router,
+    events.router,
 )
 
 

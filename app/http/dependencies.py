@@ -32,12 +32,11 @@ async def get_resources(request: Request) -> Resources:
 ResourcesOf = Annotated[Resources, Depends(get_resources)]
 
 
-async def get_current_user(
-    request: Request,
-    resources: ResourcesOf,
-    token: Annotated[str | None, Depends(_bearer)],
-) -> User:
-    """The user that the bearer token speaks for. Raises a kind of Unauthenticated."""
+BearerToken = Annotated[str | None, Depends(_bearer)]
+
+
+async def authenticate(resources: Resources, token: str | None) -> User:
+    """The user that the token speaks for. Raises a kind of Unauthenticated."""
     if not token:
         raise NotAuthenticated
     claims = read_access_token(token, key=resources.token_key)
@@ -47,6 +46,12 @@ async def get_current_user(
         user = await users.get_user(conn, user_id=claims.user_id)
     if user is None or user.email.lower() != claims.email.lower():
         raise UserGone
+    return user
+
+
+async def get_current_user(request: Request, resources: ResourcesOf, token: BearerToken) -> User:
+    """The user that the bearer token speaks for. Raises a kind of Unauthenticated."""
+    user = await authenticate(resources, token)
     request.state.user_id = user.id
     return user
 

@@ -1,0 +1,170 @@
+"""Streaming events at the consumer's own pace: as Server-Sent Events, and over a WebSocket.
+
+Events are read from their table when the consumer has taken the ones before, so nothing
+piles up here; a consumer that takes nothing for some seconds is cut off and can resume.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from fastapi import WebSocket, WebSocketDisconnect
+from fastapi.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from app.domain.errors import GoblinError
+from app.domain.events import NumberedEvent
+from app.domain.users import UserId
+from app.http.dependencies import authenticate
+from app.http.errors import status_of
+from app.resources import Resources
+from app.services.event_reader import follow
+
+Spell = Callable[[NumberedEvent], str]
+"""One event as JSON on one line."""
+
+RETRY_MILLISECONDS: Final = 1000
+CLOSE_RESTARTING: Final = 1012
+CLOSE_BAD_MESSAGE: Final = 4400
+CLOSE_REASON_CHARACTERS_MAX: Final = 100
+
+_HEADERS: Final = {
+    "Cache-Control": "no-store, no-transform",
+    "X-Accel-Buffering": "no",  # a proxy that gathers would hold events back
+}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Following:
+    """Whose events are streamed after which number, and the token that allows it."""
+
+    resources: Resources
+    user_id: UserId
+    after: int
+    token: str | None
+
+    @property
+    def send_seconds_max(self) -> float:
+        """How long a consumer may take for one message."""
+        return self.resources.events.limits.send_seconds
+
+    @asynccontextmanager
+    async def batches(self) -> AsyncIterator[AsyncGenerator[Sequence[NumberedEvent], None]]:
+        """What `follow` gives. Raises TooManyStreams or StreamsExhausted at the beginning."""
+        feed = self.resources.events
+        with feed.reader(self.user_id, after=self.after) as reader:
+            events = follow(
+                self.resources.db,
+                reader,
+                recheck=partial(authenticate, self.resources, self.token),
+                limits=feed.limits,
+            )
+            async with aclosing(events):
+                yield events
+
+    def log_cut(self) -> None:
+        """Write down that the consumer was too slow."""
+        _log.warning("a slow consumer of events was cut off", extra={"user_id": self.user_id})
+
+
+class _TooSlowError(Exception):
+    pass
+
+
+class EventStream(StreamingResponse):
+    """Server-Sent Events; an error before the first byte is answered like any other."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, following: Following, spell: Spell) -> None:
+        super().__init__((), headers=_HEADERS)
+        self._following = following
+        self._spell = spell
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream until the server stops, the token does not count any more, or nobody reads."""
+
+        async def send_in_time(message: Message) -> None:
+            try:
+                async with asyncio.timeout(self._following.send_seconds_max):
+                    await send(message)
+            except TimeoutError:
+                raise _TooSlowError from None
+
+        async with (
+            self._following.batches() as batches,
+            aclosing(_blocks(batches, self._spell)) as self.body_iterator,
+        ):
+            try:
+                await super().__call__(scope, receive, send_in_time)
+            except _TooSlowError:  # the unfinished answer makes the server close the connection
+                self._following.log_cut()
+
+
+async def _blocks(
+    batches: AsyncGenerator[Sequence[NumberedEvent], None], spell: Spell
+) -> AsyncGenerator[str, None]:
+    yield f"retry: {RETRY_MILLISECONDS}\n\n"
+    try:
+        async for batch in batches:
+            for event in batch:
+                yield f"id: {event.number}\nevent: {event.type}\ndata: {spell(event)}\n\n"
+            if not batch:
+                yield ": keep-alive\n\n"
+    except GoblinError as error:  # the client asks again and is told with a status
+        yield f": {error.message}\n\n"
+
+
+async def send_events(websocket: WebSocket, following: Following, spell: Spell) -> None:
+    """Each event as one text message, until either side leaves. Raises GoblinError."""
+    async with following.batches() as batches:
+        sending = asyncio.create_task(_send_all(websocket, batches, following, spell))
+        listening = asyncio.create_task(websocket.receive())
+        try:
+            await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (sending, listening):
+                task.cancel()
+            await asyncio.gather(sending, listening, return_exceptions=True)
+    try:
+        if not sending.cancelled():
+            sending.result()
+            await close_socket(websocket, CLOSE_RESTARTING, "the server stops: connect again")
+        elif listening.result()["type"] == "websocket.receive":
+            await close_socket(websocket, CLOSE_BAD_MESSAGE, "one message is all that is expected")
+    except _TooSlowError:
+        following.log_cut()
+    except WebSocketDisconnect:
+        pass
+
+
+async def _send_all(
+    websocket: WebSocket,
+    batches: AsyncGenerator[Sequence[NumberedEvent], None],
+    following: Following,
+    spell: Spell,
+) -> None:
+    async for batch in batches:
+        for event in batch:
+            try:
+                async with asyncio.timeout(following.send_seconds_max):
+                    await websocket.send_text(spell(event))
+            except TimeoutError:
+                raise _TooSlowError from None
+
+
+async def close_socket(websocket: WebSocket, code: int, reason: str) -> None:
+    """Say goodbye, if anybody is still there to hear it."""
+    with suppress(WebSocketDisconnect, TimeoutError):
+        async with asyncio.timeout(1):
+            await websocket.close(code, reason[:CLOSE_REASON_CHARACTERS_MAX])
+
+
+async def close_for(websocket: WebSocket, error: GoblinError) -> None:
+    """Close with 4000 + the status that HTTP would answer: 4401 for a wrong token."""
+    await close_socket(websocket, 4000 + status_of(type(error)), error.message)

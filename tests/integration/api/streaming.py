@@ -1,0 +1,115 @@
+"""The application on a real socket, and clients that read its event streams."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+from app.serving import Server, server_config
+from app.core.config import Settings
+from app.main import create_app
+from app.services.event_feed import EventFeed, StreamLimits
+from tests.conftest import Installation, Person
+from websockets.asyncio.client import ClientConnection, connect
+
+SAFETY_SECONDS = 20
+"""Far more than anything here takes; reaching it is a failure."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """An application that listens, with a feed of its own."""
+
+    url: str
+    feed: EventFeed
+
+    def client(self, person: Person) -> httpx.AsyncClient:
+        headers = {"Authorization": person.client.headers["Authorization"]}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=SAFETY_SECONDS)
+
+    def websocket(self, sock: socket.socket | None = None) -> connect:
+        return connect(self.url.replace("http", "ws") + "/ws/events", proxy=None, sock=sock)
+
+    def lazy_socket(self) -> socket.socket:
+        """A connection whose own buffer is small; a kernel may take 30 MB by default."""
+        url = httpx.URL(self.url)
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        sock.connect((url.host, url.port))
+        return sock
+
+
+@asynccontextmanager
+async def serving(
+    running: Installation, limits: StreamLimits | None = None
+) -> AsyncIterator[Served]:
+    """Serve the installation's database in this process until the block ends."""
+    feed = EventFeed(limits)
+    app = create_app(Settings(_env_file=None))
+    app.state.resources = replace(running.resources, events=feed)
+    config = server_config(app)
+    config.port, config.lifespan = 0, "off"
+    server = Server(config, end_streams=feed.close)
+    task = asyncio.create_task(server.serve())
+    await server.up.wait()
+    host, port = server.servers[0].sockets[0].getsockname()
+    try:
+        yield Served(url=f"http://{host}:{port}", feed=feed)
+    finally:
+        server.should_exit = True
+        async with asyncio.timeout(SAFETY_SECONDS):
+            await task
+
+
+def token_of(person: Person) -> str:
+    return person.client.headers["Authorization"].removeprefix("Bearer ")
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    async with asyncio.timeout(SAFETY_SECONDS):
+        while not condition():  # noqa: ASYNC110 - what is waited for announces nothing
+            await asyncio.sleep(0.02)
+
+
+async def open_events(websocket: ClientConnection, person: Person, *, after: int = 0) -> None:
+    await websocket.send(json.dumps({"token": token_of(person), "after": after}))
+
+
+async def sse_lines(
+    client: httpx.AsyncClient, *, last: int | None = None, after: int | None = None
+) -> AsyncGenerator[str, None]:
+    """Every line of the stream, empty ones left out."""
+    headers = {} if last is None else {"Last-Event-ID": str(last)}
+    params = {} if after is None else {"after": after}
+    async with client.stream("GET", "/events/stream", headers=headers, params=params) as response:
+        assert response.status_code == 200
+        async for line in response.aiter_lines():
+            if line:
+                yield line
+
+
+async def sse(
+    client: httpx.AsyncClient, *, last: int | None = None, after: int | None = None
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Every event of the stream; its id and type are those that the data says."""
+    named: dict[str, str] = {}
+    async with aclosing(sse_lines(client, last=last, after=after)) as lines:
+        async for line in lines:
+            name, _, value = line.partition(": ")
+            named[name] = value
+            if name == "data":
+                event = json.loads(value)
+                assert named["id"] == str(event["number"])
+                assert named["event"] == event["type"]
+                yield event
+
+
+async def take(events: AsyncGenerator[dict[str, Any], None], count: int) -> list[dict[str, Any]]:
+    """The next `count` events."""
+    async with asyncio.timeout(SAFETY_SECONDS):
+        return [await anext(events) for _ in range(count)]
