@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated
 
-import uvicorn
 import uvloop
 from app.core.config import Settings, load_settings
 from app.core.logging import configure_logging
@@ -29,7 +28,7 @@ from app.main import create_app
 from app.schemas.common import OrderSymbol, StandardResponse
 from app.schemas.order import OrderCreate, OrderOut
 from app.services import trading
-from app.serving import Server
+from app.serving import Server, server_config
 from fastapi import Path
 
 router = Router(prefix="/plain", tag="plain")
@@ -125,17 +124,15 @@ async def _serve(settings: Settings) -> None:
     app = create_app(settings)
     app.include_router(router)
     listener = socket.create_server((settings.host, settings.port), backlog=2048)
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, proxy_headers=False
-    )
-    server = Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    is_up = asyncio.create_task(server.up.wait())
-    await asyncio.wait({serving, is_up}, return_when=asyncio.FIRST_COMPLETED)
-    is_up.cancel()
-    host, port = listener.getsockname()[:2]
-    print(f"http://{host}:{port}", flush=True)
-    await serving
+    async with app.router.lifespan_context(app):
+        server = Server(server_config(app), end_streams=app.state.resources.events.close)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        is_up = asyncio.create_task(server.up.wait())
+        await asyncio.wait({serving, is_up}, return_when=asyncio.FIRST_COMPLETED)
+        is_up.cancel()
+        host, port = listener.getsockname()[:2]
+        print(f"http://{host}:{port}", flush=True)
+        await serving
 
 
 def main() -> int:

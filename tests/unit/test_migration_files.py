@@ -4,15 +4,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from app.db.migrate import MigrationError, State
 from app.db.migrate.files import MigrationFile, checksum, read_folder
 from app.db.migrate.history import BASELINE_VERSION, HISTORY_TABLE, LOCK_KEY
 from app.db.migrate.state import HistoryRow, compare, not_applied, pending, problems
 from app.db.migrate.statements import forbidden_statement, statements
 from app.db.migrate.version import Version
+from hypothesis import given
+from hypothesis import strategies as st
 
 PROJECT = Path(__file__).parents[2]
 
@@ -56,7 +55,7 @@ def test_only_what_java_calls_a_line_end_is_left_out_of_a_checksum() -> None:
 
 def test_versions_are_numbers_and_not_text(tmp_path: Path) -> None:
     names = ["V10__j", "V9__i", "V1_10__d", "V1.9__c", "V1.2__b", "V01__a", "V2_0_0__e", "R__z"]
-    folder = folder_with(tmp_path, **{name: "SELECT 1;" for name in [*names, "R__y"]})
+    folder = folder_with(tmp_path, **dict.fromkeys([*names, "R__y"], "SELECT 1;"))
     assert [file.title for file in read_folder(folder)] == [
         "01 a",
         "1.2 b",

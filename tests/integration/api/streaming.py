@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
-from app.serving import Server, server_config
 from app.core.config import Settings
 from app.main import create_app
 from app.services.event_feed import EventFeed, StreamLimits
+from app.serving import Server, server_config
 from tests.conftest import Installation, Person
 from websockets.asyncio.client import ClientConnection, connect
 
