@@ -74,3 +74,5 @@ def configure_logging(
     root.setLevel(level)
     for noisy in ("httpx", "httpcore", "asyncio", "multipart", "python_multipart", "uvicorn"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    # Its pool writes a traceback for each second that the database is away; app.db says so too.
+    logging.getLogger("asyncpg").setLevel(logging.ERROR)
