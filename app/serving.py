@@ -43,7 +43,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say when requests are answered."""
         await super().startup(sockets)
-        self.up.set()
+        if self.started:
+            self.up.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what has no end of its own first: uvicorn waits for every open connection."""
