@@ -232,10 +232,13 @@ class Process:
                 env=self._environment, cwd=PROJECT, stdout=asyncio.subprocess.PIPE, stderr=log,
             )  # fmt: skip
         assert self._running.stdout is not None
+        words = [""]
         async with asyncio.timeout(SAFETY_SECONDS):
-            line = (await self._running.stdout.readline()).decode()
-        assert line.startswith("goblin is up: "), self._log.read_text()
-        self.url = line.split()[3].removesuffix("/docs")
+            while words[0] != "docs":
+                line = (await self._running.stdout.readline()).decode()
+                assert line, self._log.read_text()
+                words = line.split()
+        self.url = words[1].removesuffix("/docs")
         self._environment["PORT"] = self.url.rpartition(":")[2]
 
     async def end(self, number: signal.Signals) -> int:
