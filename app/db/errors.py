@@ -38,10 +38,10 @@ class ValueNotStorable(Invalid):
         super().__init__("a value in the request cannot be stored")
 
 
-# Class 08 connection, 53 resources, 57 operator intervention, 58 system, 25006 a read-only
-# standby.
-_AWAY_CLASSES: Final = ("08", "53", "57", "58")
-_AWAY_STATES: Final = frozenset({"25006"})
+# Class 08 connection, 28 login refused, 53 resources, 57 operator intervention, 58 system;
+# 25006 a read-only standby, 3D000 no such database, 55000 one that lets nobody in.
+_AWAY_CLASSES: Final = ("08", "28", "53", "57", "58")
+_AWAY_STATES: Final = frozenset({"25006", "3D000", "55000"})
 # Serialization failure, deadlock, and a lock that was not had in time.
 _BUSY_STATES: Final = frozenset({"40001", "40P01", "55P03"})
 # Class 22 data exception, 54001 a value nested too deeply.

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NewType
 
-from app.domain.errors import NotFound, Refused, Unauthenticated
+from app.domain.errors import Refused, Unauthenticated
 from app.domain.money import LIMIT, add, is_amount, subtract
 
 UserId = NewType("UserId", int)
@@ -62,16 +62,6 @@ class UserGone(Unauthenticated):
 
     def __init__(self) -> None:
         super().__init__("User no longer exists")
-
-
-class UserNotFound(NotFound):
-    """No such user for the caller."""
-
-    code = "user_not_found"
-
-    def __init__(self, user_id: int) -> None:
-        super().__init__(f"User with id {user_id} not found")
-        self.user_id = user_id
 
 
 class InsufficientBalance(Refused):

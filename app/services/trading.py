@@ -136,10 +136,11 @@ async def close_price(
 ) -> PricedQuote:
     """The price to close at; OrderNotFound before any price is fetched."""
     async with db.connection() as conn:
-        if not await orders.has_active_order(
+        has_order = await orders.has_active_order(
             conn, user_id=user.id, epoch=user.epoch, symbol=symbol
-        ):
-            raise OrderNotFound(symbol)
+        )
+    if not has_order:
+        raise OrderNotFound(symbol)
     return await fill_price(market, symbol)
 
 
