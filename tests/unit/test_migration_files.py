@@ -26,11 +26,12 @@ def folder_with(path: Path, **texts: str) -> Path:
 @pytest.mark.parametrize(
     ("text", "recorded"),
     [
-        ("create table a(i int);\n", -1829434061),
-        ("create table a(i int);", -1829434061),
-        ("\ufeffcreate table a(i int);\r\n", -1829434061),
-        ("create table a(i int);\r", -1829434061),
-        ("create table b(i int);\n", -303286557),
+        ("create table a(i int);\n", -731837914),
+        ("create table b(i int);", -303286557),
+        ("\ufeffcreate table c(i int);\r\n", -90758496),
+        ("\r\n\r\n-- empty lines\r\rcreate table d(i int);\n\n\n", -1294953420),
+        ("-- é ü 漢字 🚀 \u2028 \x85 \x0c x\nselect 1;\r", 1318379891),
+        ("  select 1;  \n\tselect 2;\t", -1825723967),
     ],
 )
 def test_a_checksum_is_the_number_that_flyway_recorded(text: str, recorded: int) -> None:
@@ -227,8 +228,10 @@ def test_a_statement_that_breaks_the_transaction_stops_with_its_line(
         'CREATE TABLE "t; COMMIT; " (a INT);',
         "DO $$ BEGIN PERFORM 1; COMMIT; END $$;",
         "DO $outer$ BEGIN EXECUTE $$ COMMIT; $$; COMMIT; END $outer$;",
-        "CREATE FUNCTION f(a INT) RETURNS INT BEGIN ATOMIC"
-        " SELECT CASE WHEN a > 0 THEN 1 ELSE 2 END; SELECT 3; END; SELECT 4;",
+        """
+        CREATE FUNCTION f(a INT) RETURNS INT BEGIN ATOMIC
+            SELECT CASE WHEN a > 0 THEN 1 ELSE 2 END; SELECT 3; END; SELECT 4;
+        """,
         "ROLLBACK TO SAVEPOINT s;",
         "ROLLBACK WORK TO s;",
         "REFRESH MATERIALIZED VIEW CONCURRENTLY v;",
