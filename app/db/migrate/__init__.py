@@ -13,6 +13,7 @@ from typing import Final
 import asyncpg
 
 from app.db.address import DatabaseAddress
+from app.db.errors import DRIVER_ERRORS
 from app.db.migrate.errors import MigrationError
 from app.db.migrate.files import MigrationFile, read_folder
 from app.db.migrate.history import create_history, insert_row, lock, read_history
@@ -21,7 +22,11 @@ from app.db.migrate.statements import line_of
 
 __all__ = ["MigrationError", "MigrationInfo", "State", "info", "migrate", "validate"]
 
+CONNECT_SECONDS_MAX: Final = 30.0
 LOCK_WAIT_SECONDS_MAX: Final = 600.0
+RESET: Final = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"
+"""What a file set for its session must not reach the history or the next file. It goes along
+with the file's own text because asyncpg cannot execute a text without any statement."""
 
 
 async def migrate(
@@ -35,8 +40,7 @@ async def migrate(
     Each file runs in one transaction together with its row in the history: it is applied and
     remembered, or neither. Several processes may call this at once; one applies, the others
     wait for it and find nothing left to do. Raises MigrationError, before anything of the
-    offending file was applied, and asyncpg's and the operating system's errors when the
-    database cannot be reached.
+    offending file was applied, also when the database cannot be reached.
     """
     files = read_folder(folder)
     async with _connect(address) as conn:
@@ -67,11 +71,20 @@ async def info(address: DatabaseAddress, folder: Path) -> list[MigrationInfo]:
 @asynccontextmanager
 async def _connect(address: DatabaseAddress) -> AsyncIterator[asyncpg.Connection]:
     """Connect directly: the lock belongs to the session, which a pooler would share."""
-    conn = await asyncpg.connect(
-        **address.connect_arguments(),
-        statement_cache_size=0,
-        server_settings={"application_name": "goblin migrate"},
-    )
+    try:
+        conn = await asyncpg.connect(
+            **address.connect_arguments(),
+            timeout=CONNECT_SECONDS_MAX,
+            statement_cache_size=0,
+            server_settings={"application_name": "goblin migrate"},
+        )
+    except DRIVER_ERRORS as error:
+        message = (
+            f"cannot connect to database {address.database!r} at {address.host} port"
+            f" {address.port} as user {address.user!r}: {error or type(error).__name__};"
+            " check that it runs, and DB_HOST, DB_PORT, DB_NAME, DB_USER and DB_PASSWORD"
+        )
+        raise MigrationError(message) from error
     try:
         yield conn
     finally:
@@ -83,14 +96,12 @@ async def _apply(conn: asyncpg.Connection, file: MigrationFile) -> None:
     try:
         async with conn.transaction():
             await conn.execute("SET LOCAL search_path TO public")
-            await conn.execute(file.sql)
-            # What the file set for its session must not reach the history or the next file.
-            await conn.execute("RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL")
+            await conn.execute(f"{file.sql}\n;{RESET}")
             elapsed_ms = round((time.perf_counter() - started) * 1000)
             await insert_row(conn, file, execution_time_ms=elapsed_ms)
     except asyncpg.PostgresError as error:
         raise MigrationError(_describe(file, error)) from error
-    except (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+    except DRIVER_ERRORS as error:
         message = (
             f"{file.script}: the connection to the database was lost while it ran ({error});"
             " PostgreSQL undoes an unfinished migration; start again"
