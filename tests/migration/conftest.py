@@ -1,0 +1,70 @@
+"""A PostgreSQL of these tests' own, with a port: Java cannot speak through a Unix socket."""
+
+import itertools
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from app.db.address import DatabaseAddress
+from app.db.embedded import TcpAccess, embedded_postgres, remove_data
+from tests.migration.flyway import Flyway, FlywayMissingError, fetch
+
+PASSWORD = "p@ss: w/rd%20&'\"$x ü"
+_numbers = itertools.count(1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def flyway() -> Flyway:
+    try:
+        return fetch()
+    except FlywayMissingError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI=true needs the real Flyway: {error}")
+        pytest.skip(f"SKIPPED, NOT PROVEN: no Flyway to compare with: {error}")
+
+
+@pytest_asyncio.fixture(scope="session")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DatabaseAddress]:
+    data = tmp_path_factory.mktemp("migration") / "data"
+    tcp = TcpAccess(port=free_port(), password=PASSWORD)
+    async with embedded_postgres(data, tcp=tcp):
+        yield DatabaseAddress(
+            host="127.0.0.1", port=tcp.port, database="postgres", user="postgres", password=PASSWORD
+        )
+    await remove_data(data)
+
+
+MakeDatabase = Callable[[], Awaitable[DatabaseAddress]]
+
+
+@pytest_asyncio.fixture
+async def make_database(server: DatabaseAddress) -> AsyncIterator[MakeDatabase]:
+    """Makes empty databases, dropped after the test."""
+    admin = await asyncpg.connect(**server.connect_arguments())
+    made: list[str] = []
+
+    async def make() -> DatabaseAddress:
+        name = f"scratch_{next(_numbers)}"
+        await admin.execute(f"CREATE DATABASE {name}")
+        made.append(name)
+        return server.with_database(name)
+
+    yield make
+    for name in made:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest_asyncio.fixture
+async def database(make_database: MakeDatabase) -> DatabaseAddress:
+    return await make_database()
