@@ -139,7 +139,7 @@ def _info(_: argparse.Namespace) -> None:
     async def run(settings: Settings) -> None:
         async with open_address(settings) as address:
             rows = await info(address, MIGRATIONS)
-        heads = ("Category", "Version", "Description", "Installed on", "State")
+        heads = ("Category", "Version", "Description", "Type", "Installed On", "State")
         print(
             _table(
                 heads,
@@ -148,6 +148,7 @@ def _info(_: argparse.Namespace) -> None:
                         row.category,
                         row.version,
                         row.description,
+                        row.type,
                         f"{row.installed_on:%Y-%m-%d %H:%M:%S}" if row.installed_on else "",
                         row.state,
                     )
