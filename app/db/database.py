@@ -5,16 +5,22 @@ Every failure leaves here as one of goblin's errors or as a bug; no caller sees 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 import asyncpg
 
 from app.db.address import DatabaseAddress
 from app.db.connection import Connection
 from app.db.dataframes import query_to_dataframe, records_to_dataframe
-from app.db.errors import DRIVER_ERRORS, DatabaseUnavailable, translate
+from app.db.errors import (
+    DRIVER_ERRORS,
+    DatabaseBusy,
+    DatabaseUnavailable,
+    RowLocked,
+    translate,
+)
 
 __all__ = ["Database", "open_database", "query_to_dataframe", "records_to_dataframe"]
 
@@ -25,6 +31,10 @@ CONNECT_SECONDS_MAX: Final = 5.0
 COMMAND_SECONDS_MAX: Final = 15.0
 LOCK_SECONDS_MAX: Final = 2
 """Longest wait for a row that another transaction holds."""
+
+RETRIES_MAX: Final = 3
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +56,24 @@ class Database:
         """A READ COMMITTED transaction: committed when the block ends, else rolled back."""
         async with self._borrowed() as raw, raw.transaction():
             yield raw
+
+    async def run_in_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Do `work` in a transaction; again if a deadlock or serialization failure undid it.
+
+        `work` may run RETRIES_MAX times more. Raises DatabaseBusy when that was not enough.
+        """
+        retries_left = RETRIES_MAX
+        while True:
+            try:
+                async with self.transaction() as conn:
+                    return await work(conn)
+            except RowLocked:  # it has waited long enough
+                raise
+            except DatabaseBusy:
+                if retries_left == 0:
+                    raise
+                retries_left -= 1
+                _log.info("a transaction is done again", extra={"retries_left": retries_left})
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Connection]:
@@ -88,10 +116,23 @@ class Database:
 @asynccontextmanager
 async def open_database(address: DatabaseAddress, *, pool_size: int) -> AsyncIterator[Database]:
     """A pool on the database for as long as the block runs."""
+    async with open_pool(address, size=pool_size) as pool:
+        yield Database(pool)
+
+
+@asynccontextmanager
+async def open_pool(
+    address: DatabaseAddress,
+    *,
+    size: int,
+    connection_class: type[asyncpg.Connection] = asyncpg.Connection,
+) -> AsyncIterator[asyncpg.Pool]:
+    """What a Database is made of; `connection_class` is for tests that let connections fail."""
     pool = await asyncpg.create_pool(
         **address.connect_arguments(),
-        min_size=min(2, pool_size),
-        max_size=pool_size,
+        connection_class=connection_class,
+        min_size=min(2, size),
+        max_size=size,
         timeout=CONNECT_SECONDS_MAX,
         command_timeout=COMMAND_SECONDS_MAX,
         max_inactive_connection_lifetime=300.0,
@@ -102,7 +143,7 @@ async def open_database(address: DatabaseAddress, *, pool_size: int) -> AsyncIte
         },
     )
     try:
-        yield Database(pool)
+        yield pool
     finally:
         try:
             await asyncio.wait_for(pool.close(), timeout=5.0)

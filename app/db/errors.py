@@ -29,6 +29,10 @@ class DatabaseBusy(Conflict):
         super().__init__("another request changed the same data at the same time, try again")
 
 
+class RowLocked(DatabaseBusy):
+    """Another transaction held the same row for too long; asking again at once would not help."""
+
+
 class ValueNotStorable(Invalid):
     """PostgreSQL cannot hold this value: a NUL, a lone surrogate, a number out of range."""
 
@@ -42,8 +46,9 @@ class ValueNotStorable(Invalid):
 # 25006 a read-only standby, 3D000 no such database, 55000 one that lets nobody in.
 _AWAY_CLASSES: Final = ("08", "28", "53", "57", "58")
 _AWAY_STATES: Final = frozenset({"25006", "3D000", "55000"})
-# Serialization failure, deadlock, and a lock that was not had in time.
-_BUSY_STATES: Final = frozenset({"40001", "40P01", "55P03"})
+# Serialization failure and deadlock: rolled back, and likely to succeed at once.
+_BUSY_STATES: Final = frozenset({"40001", "40P01"})
+_LOCKED_STATE: Final = "55P03"
 # Class 22 data exception, 54001 a value nested too deeply.
 _DATA_CLASSES: Final = ("22", "54")
 
@@ -70,6 +75,8 @@ def translate(error: BaseException) -> GoblinError | None:
 def _translate_state(state: str) -> GoblinError | None:
     if state in _BUSY_STATES:
         return DatabaseBusy()
+    if state == _LOCKED_STATE:
+        return RowLocked()
     if state in _AWAY_STATES or state.startswith(_AWAY_CLASSES):
         return DatabaseUnavailable()
     if state.startswith(_DATA_CLASSES):

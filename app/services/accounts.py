@@ -35,7 +35,8 @@ async def register(
 ) -> User:
     """A new account. Raises EmailTaken, also when two requests race for one address."""
     password_hash = await hasher.hash(password)
-    async with db.transaction() as conn:
+
+    async def work(conn: Connection) -> User:
         return await open_account(
             conn,
             email=email,
@@ -44,6 +45,8 @@ async def register(
             starting_balance=starting_balance,
             request_id=request_id,
         )
+
+    return await db.run_in_transaction(work)
 
 
 async def open_account(

@@ -12,7 +12,7 @@ from app.db.connection import Connection
 from app.db.dao import idempotency_keys, users
 from app.db.dao.idempotency_keys import Answer, KeyedRequest
 from app.db.database import Database
-from app.db.errors import DatabaseBusy
+from app.db.errors import DatabaseBusy, RowLocked
 from app.domain.errors import Conflict, GoblinError, Invalid, NotFound, Refused
 from app.domain.users import LockedUser, UserGone, UserId
 
@@ -50,16 +50,15 @@ class Once:
     async def run(self, work: Work) -> Answer:
         """Do `work` under the user's lock and commit; or return the first answer of the key.
 
-        `work` raises a GoblinError to roll back. With a key, a refusal is an answer like
+        `work` raises a GoblinError to roll back, and runs again from the start where a
+        deadlock or serialization failure undid it. With a key, a refusal is an answer like
         any other and is kept; what says nothing about the request (validation, an upstream
         or database failure) is not.
         """
         try:
             return await self._in_transaction(work)
-        except DatabaseBusy:
-            if self.keyed is None:
-                raise
-            raise RequestInProgress from None
+        except (DatabaseBusy, RequestInProgress):
+            raise
         except (Refused, NotFound, Conflict) as refusal:
             if self.keyed is None:
                 raise
@@ -81,7 +80,7 @@ class Once:
         raise error
 
     async def _in_transaction(self, work: Work) -> Answer:
-        async with self.db.transaction() as conn:
+        async def locked_work(conn: Connection) -> Answer:
             locked = (await users.lock_users(conn, user_ids=[self.user_id])).get(self.user_id)
             if locked is None:
                 raise UserGone
@@ -92,6 +91,13 @@ class Once:
             if self.keyed is not None:
                 await idempotency_keys.insert_key(conn, keyed=self.keyed, answer=answer)
             return answer
+
+        try:
+            return await self.db.run_in_transaction(locked_work)
+        except RowLocked:
+            if self.keyed is None:
+                raise
+            raise RequestInProgress from None
 
     async def _keep(self, refusal: GoblinError) -> Answer:
         async def answer_with_it(conn: Connection, locked: LockedUser) -> Answer:  # noqa: ARG001
