@@ -109,15 +109,33 @@ def _fingerprint(request: Request, body: BaseModel | None) -> bytes:
         sorted(request.query_params.multi_items()),
         None if body is None else body.model_dump(),
     ]
-    canonical = json.dumps(asked, sort_keys=True, default=_plain, ensure_ascii=True)
+    canonical = json.dumps(_canonical(asked), sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).digest()
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, Decimal):
-        text = format(value, "f")
-        return text.rstrip("0").rstrip(".") if "." in text else text
-    return str(value)
+def _canonical(value: object) -> object:
+    """JSON that is the same for equal values and for no others."""
+    match value:
+        case dict():
+            return {name: _canonical(member) for name, member in value.items()}
+        case list() | tuple():
+            return [_canonical(member) for member in value]
+        case bool() | None | str():
+            return value
+        case int() | Decimal():
+            return {"number": _shortest(Decimal(value))}
+        case _:
+            return str(value)
+
+
+def _shortest(value: Decimal) -> list[str | int]:
+    """Sign, significant digits and power of ten: written out, 1e-999999999 would fill memory."""
+    sign, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int), "JSON has no NaN"
+    significant = "".join(map(str, digits)).rstrip("0")
+    if not significant:
+        return []
+    return [sign, significant, exponent + len(digits) - len(significant)]
 
 
 async def get_change(
