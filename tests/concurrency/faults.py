@@ -1,0 +1,116 @@
+"""Connections that fail when they are told to, with the errors of a real server."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import asyncpg
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How a statement fails. With a `state` the server itself raises it."""
+
+    name: str
+    error: Callable[[], BaseException] | None = None
+    state: str | None = None
+    is_carried_out: bool = False
+    """The statement is executed, and only then fails."""
+    cuts_connection: bool = False
+
+
+CUT = Fault("connection reset", error=ConnectionResetError, cuts_connection=True)
+LOST_ANSWER = Fault(
+    "answer lost", error=ConnectionResetError, is_carried_out=True, cuts_connection=True
+)
+FAULTS = (
+    CUT,
+    LOST_ANSWER,
+    Fault("serialization failure", state="40001"),
+    Fault("deadlock", state="40P01"),
+    Fault("cancelled", state="57014"),
+    Fault("terminated", state="57P01", cuts_connection=True),
+    Fault("disk full", state="53100"),
+    Fault("too many connections", state="53300"),
+    Fault("interface error", error=lambda: asyncpg.InterfaceError("made to fail")),
+    Fault("timeout", error=TimeoutError),
+)
+
+
+class Faults:
+    """Which statement fails, and how. Shared by all connections of a pool."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.has_struck = False
+        self._fault: Fault | None = None
+        self._at: int | None = None
+        self._at_query: str | None = None
+        self._times = 0
+
+    def arm(
+        self, fault: Fault, *, at: int | None = None, at_query: str | None = None, times: int = 1
+    ) -> None:
+        """Let the `at`-th statement from now on fail, or the first `times` like `at_query`."""
+        self.seen, self.has_struck, self._times = 0, False, times
+        self._fault, self._at, self._at_query = fault, at, at_query
+
+    def disarm(self) -> None:
+        self._fault = None
+
+    async def around(
+        self, conn: asyncpg.Connection, query: str, run: Callable[[], Awaitable[T]]
+    ) -> T:
+        self.seen += 1
+        fault = self._fault
+        if fault is None or not self._is_due(query):
+            return await run()
+        self._times -= 1
+        if self._times == 0:
+            self._fault = None
+        self.has_struck = True
+        if fault.is_carried_out:
+            await run()
+        try:
+            if fault.state is not None:
+                # The server's own error: it also puts an open transaction into its failed state.
+                await asyncpg.Connection.execute(
+                    conn, f"DO $$BEGIN RAISE SQLSTATE '{fault.state}'; END$$"
+                )
+            assert fault.error is not None
+            raise fault.error()
+        finally:
+            if fault.cuts_connection:
+                conn.terminate()
+                await asyncio.sleep(0)
+
+    def _is_due(self, query: str) -> bool:
+        if self._at_query is not None:
+            return self._at_query in query
+        return self.seen == self._at
+
+
+def faulty_connections(faults: Faults) -> type[asyncpg.Connection]:
+    """What to make a pool of; everything but the faults is real."""
+
+    class FaultyConnection(asyncpg.Connection):  # type: ignore[misc]
+        async def execute(self, query: str, *args: Any, **options: Any) -> Any:
+            run = super().execute
+            return await faults.around(self, query, lambda: run(query, *args, **options))
+
+        async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
+            run = super().fetch
+            return await faults.around(self, query, lambda: run(query, *args, **options))
+
+        async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
+            run = super().fetchrow
+            return await faults.around(self, query, lambda: run(query, *args, **options))
+
+        async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
+            run = super().fetchval
+            return await faults.around(self, query, lambda: run(query, *args, **options))
+
+    return FaultyConnection

@@ -1,0 +1,209 @@
+"""The n-th statement of every request that writes fails, for every n and every kind of failure."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+from app.db.address import DatabaseAddress
+from app.db.database import RETRIES_MAX, Database, open_pool
+from app.replay import ReplayExchange
+from tests.concurrency.cases import (
+    CASES,
+    NAMES,
+    Case,
+    Request,
+    Rows,
+    ask,
+    post,
+    rows_of,
+    shape,
+)
+from tests.concurrency.faults import FAULTS, Fault, Faults, faulty_connections
+from tests.conftest import (
+    Installation,
+    Person,
+    new_person,
+    run_installation,
+    settings_for,
+)
+from tests.integration.api.test_conventions import assert_is_error
+
+pytestmark = pytest.mark.usefixtures("watcher")
+STATEMENTS_MAX = 60
+RETRIED = {"40001", "40P01"}
+BY_STATE = {fault.state: fault for fault in FAULTS if fault.state is not None}
+_keys = (f"fault-{number}" for number in itertools.count())
+
+
+@dataclass(frozen=True)
+class Fragile:
+    """An installation whose connections fail on demand."""
+
+    running: Installation
+    pool: asyncpg.Pool
+    faults: Faults
+    after: dict[str, Rows] = field(default_factory=dict)
+    """What a case leaves behind when nothing fails."""
+
+    async def person(self) -> Person:
+        return await new_person(self.running, balance="1000000")
+
+    async def assert_nothing_is_leaked(self) -> None:
+        async with asyncio.timeout(10):
+            while self.pool.get_idle_size() != self.pool.get_size():  # noqa: ASYNC110 - a pool tells nobody
+                await asyncio.sleep(0.001)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def fragile(address: DatabaseAddress, exchange: ReplayExchange) -> AsyncIterator[Fragile]:
+    faults = Faults()
+    connection_class = faulty_connections(faults)
+    settings = settings_for(address, exchange.base_url, price_max_age_seconds=60)
+    async with (
+        run_installation(settings) as running,
+        open_pool(address, size=3, connection_class=connection_class) as pool,
+    ):
+        running.app.state.resources = replace(running.resources, db=Database(pool))
+        yield Fragile(running=running, pool=pool, faults=faults)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+async def test_a_change_is_made_wholly_or_not_at_all_whichever_statement_fails(
+    fragile: Fragile, watcher: asyncpg.Connection, case: Case, fault: Fault
+) -> None:
+    wanted = await clean_run(fragile, watcher, case)
+    person, request = await ready(fragile, case)
+    before = await rows_of(watcher, person.user.id)
+    for n in range(1, STATEMENTS_MAX):
+        key = next(_keys)
+        fragile.faults.arm(fault, at=n)
+        answer = await ask(person, request, key=key)
+        await fragile.assert_nothing_is_leaked()
+        fragile.faults.disarm()
+        assert answer.status_code in {503, 409, case.status}, answer.text
+        rows = await rows_of(watcher, person.user.id)
+        if rows == before:
+            assert answer.status_code in {503, 409}, "what was answered did not happen"
+        else:
+            assert shape(rows) == wanted, "half of it happened"
+            again = await ask(person, request, key=key)
+            assert again.status_code == case.status
+            assert again.headers["idempotent-replayed"] == "true"
+            assert await rows_of(watcher, person.user.id) == rows
+            person, request = await ready(fragile, case)
+            before = await rows_of(watcher, person.user.id)
+        if not fragile.faults.has_struck:
+            assert answer.status_code == case.status
+            assert n > 5, "a change takes several statements"
+            return
+    pytest.fail("the request never came to an end")
+
+
+async def ready(fragile: Fragile, case: Case) -> tuple[Person, Request]:
+    person = await fragile.person()
+    return person, await case.prepare(person)
+
+
+async def clean_run(fragile: Fragile, conn: asyncpg.Connection, case: Case) -> Rows:
+    if case.name not in fragile.after:
+        person, request = await ready(fragile, case)
+        answer = await ask(person, request, key=next(_keys))
+        assert answer.status_code == case.status, answer.text
+        fragile.after[case.name] = shape(await rows_of(conn, person.user.id))
+    return fragile.after[case.name]
+
+
+@pytest.mark.parametrize("state", sorted(RETRIED))
+@pytest.mark.parametrize("times", range(1, RETRIES_MAX + 2))
+@pytest.mark.parametrize("query", ["INTO idempotency_keys", "COMMIT;"])
+async def test_what_a_deadlock_undid_is_done_again_three_times_at_most(
+    fragile: Fragile, state: str, times: int, query: str
+) -> None:
+    person = await fragile.person()
+    key, deposit = next(_keys), post("/users/me/deposit", amount="1")
+    fragile.faults.arm(BY_STATE[state], at_query=query, times=times)
+    answer = await ask(person, deposit, key=key)
+    fragile.faults.disarm()
+    if times <= RETRIES_MAX:
+        assert answer.status_code == 200, answer.text
+        assert await person.balance() == 1_000_001
+    else:
+        assert_is_error(answer, 409, "concurrent_update")
+        assert await person.balance() == 1_000_000
+        retried = await ask(person, deposit, key=key)
+        assert retried.status_code == 200, "that others stood in the way is not kept"
+        assert "idempotent-replayed" not in retried.headers
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+async def test_registering_is_done_wholly_or_not_at_all_whichever_statement_fails(
+    fragile: Fragile, watcher: asyncpg.Connection, fault: Fault
+) -> None:
+    """With a password hasher that costs nothing: hashing is not what is proven here."""
+    running = fragile.running
+    resources = running.app.state.resources
+    running.app.state.resources = replace(resources, passwords=InstantHasher())
+    shapes: list[Rows] = []
+    async with running.client() as client:
+        for n in range(STATEMENTS_MAX):
+            email = f"{next(_keys)}@example.com"
+            if n > 0:
+                fragile.faults.arm(fault, at=n)
+            answer = await register(client, email)
+            await fragile.assert_nothing_is_leaked()
+            fragile.faults.disarm()
+            user_id = await watcher.fetchval("SELECT id FROM users WHERE email = $1", email)
+            assert answer.status_code in {201, 503, 409}, answer.text
+            if user_id is None:
+                assert answer.status_code in {503, 409}
+            else:
+                shapes.append(shape(await rows_of(watcher, user_id)))
+                assert shapes[-1] == shapes[0]
+                assert (await register(client, email)).status_code == 400
+            if n > 0 and not fragile.faults.has_struck:
+                assert answer.status_code == 201
+                break
+    running.app.state.resources = resources
+    assert len(shapes) >= 2
+
+
+async def register(client: httpx.AsyncClient, email: str) -> httpx.Response:
+    body = {"email": email, "password": "correct horse", "name": "Ada"}
+    return await client.post("/auth/register", json=body)
+
+
+class InstantHasher:
+    """Stands where the PasswordHasher stands."""
+
+    async def hash(self, password: str) -> str:
+        return f"!{password}"
+
+    async def verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
+        return hashed == f"!{password}", f"!{password}"
+
+
+READS = ("/users/me", "/order", "/order/by-client-id/first", "/watchlist", "/log", "/strategy",
+         "/trade-strategy", "/ledger/accounts", "/ledger/entries", "/ledger/audit")  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+async def test_a_read_answers_or_says_that_the_database_is_away(
+    fragile: Fragile, fault: Fault
+) -> None:
+    person = await fragile.person()
+    await person.client.request(**CASES[3].before[0])
+    for url in READS:
+        for n in range(1, STATEMENTS_MAX):
+            fragile.faults.arm(fault, at=n)
+            answer = await person.client.get(url)
+            await fragile.assert_nothing_is_leaked()
+            fragile.faults.disarm()
+            assert answer.status_code in {200, 404, 409, 503}, answer.text
+            if not fragile.faults.has_struck:
+                break
