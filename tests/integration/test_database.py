@@ -8,6 +8,7 @@ from app.db.database import ACQUIRE_SECONDS_MAX, open_database
 from app.db.errors import (
     DatabaseBusy,
     DatabaseUnavailable,
+    RowLocked,
     ValueNotStorable,
     translate,
 )
@@ -36,7 +37,7 @@ def state(code: str) -> asyncpg.PostgresError:
         (state("55000"), DatabaseUnavailable),
         (state("40001"), DatabaseBusy),
         (state("40P01"), DatabaseBusy),
-        (state("55P03"), DatabaseBusy),
+        (state("55P03"), RowLocked),
         (state("22003"), ValueNotStorable),
         (state("22021"), ValueNotStorable),
         (state("22P05"), ValueNotStorable),
