@@ -46,7 +46,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     Raises what the parts raise at their start; each says what to do about it.
     """
     passwords = PasswordHasher()
-    # Half a second on a thread of its own, while the database starts.
+    # A quarter of a second on a thread of its own, while the database starts.
     preparing = asyncio.create_task(passwords.prepare())
     try:
         async with open_address(settings) as address:
