@@ -247,7 +247,7 @@ def test_a_server_logs_json_to_a_file_and_shares_its_database_with_the_other_com
 
     assert listed.returncode == 0, listed.stderr
     head, rule, *rows = listed.stdout.splitlines()
-    assert re.split(r"  +", head) == ["Category", "Version", "Description", "Installed on", "State"]
+    assert re.split(r"  +", head)[:3] == ["Category", "Version", "Description"]
     assert set(rule) == {"-", " "}
     files = sorted((clone.folder / "db" / "migration").glob("V*.sql"))
     assert len(rows) == len(files)
