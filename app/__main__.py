@@ -1,4 +1,4 @@
-"""The command line: python -m app serve | migrate | info | validate | audit | reverse | openapi."""
+"""The command line: python -m app serve | migrate | info | validate | audit | reverse | docs."""
 
 import signal
 
@@ -9,6 +9,7 @@ if __name__ == "__main__":
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import secrets
 import sys
@@ -27,6 +28,7 @@ from app.domain.errors import GoblinError
 from app.domain.ledger import TransferId, TransferMissing
 from app.domain.money import format_amount
 from app.http.dependencies import ID_MAX
+from app.http.reference import errors_markdown, settings_markdown
 from app.main import create_app
 from app.resources import open_address
 from app.services.audit import audit_everybody
@@ -94,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         ("migrate", _migrate, "bring the database's schema up to date"),
         ("info", _info, "list the migrations and their state"),
         ("validate", _validate, "compare applied migrations with the files"),
-        ("openapi", _openapi, "write swagger.yaml from the application"),
+        ("docs", _docs, "write swagger.yaml, docs/settings.md and docs/errors.md from the code"),
     ):
         command = commands.add_parser(name, help=text)
         command.set_defaults(run=run, parser=command)
@@ -232,17 +234,23 @@ async def _open_migrated(settings: Settings) -> AsyncIterator[Database]:
             yield db
 
 
-def _openapi(_: argparse.Namespace) -> None:
-    target = PROJECT / "swagger.yaml"
-    target.write_text(openapi_yaml())
-    print(f"wrote {target}")
+def _docs(_: argparse.Namespace) -> None:
+    for name, text in documents().items():
+        target = PROJECT / name
+        target.write_text(text, encoding="utf-8")
+        print(f"wrote {target}")
 
 
-def openapi_yaml() -> str:
-    """The application's own description of itself, as swagger.yaml holds it."""
+def documents() -> dict[str, str]:
+    """The documents that are made from the code, by their path in the project."""
     schema = create_app(Settings(_env_file=None)).openapi()
-    text: str = yaml.safe_dump(schema, sort_keys=False, allow_unicode=True, width=100)
-    return text
+    # Through JSON, so that no anchor stands for a part that two places share.
+    plain = json.loads(json.dumps(schema))
+    return {
+        "swagger.yaml": yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100),
+        "docs/settings.md": settings_markdown(),
+        "docs/errors.md": errors_markdown(schema),
+    }
 
 
 def _run_with_settings(run: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:

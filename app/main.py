@@ -10,6 +10,7 @@ from app.core.config import Settings, load_settings
 from app.http.docs import install_docs
 from app.http.errors import install_error_handlers
 from app.http.middleware import BodyLimit, RequestContext
+from app.http.openapi import DescribedApp
 from app.resources import open_resources
 from app.routers import (
     auth,
@@ -50,10 +51,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             app.state.resources = resources
             yield
 
-    app = FastAPI(
+    app = DescribedApp(
         title="goblin",
         summary="A self-hosted trading sandbox: real market prices, paper money.",
         version="1.0.0",
+        openapi_tags=[router.described_tag for router in ROUTERS],
         lifespan=lifespan,
         redirect_slashes=False,
         docs_url=None,

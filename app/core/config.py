@@ -14,6 +14,7 @@ from pydantic import (
     SecretStr,
     TypeAdapter,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -42,7 +43,14 @@ def _starting_balance(text: object) -> Decimal:
     return Decimal(spelled)
 
 
-Url = Annotated[str, BeforeValidator(_url)]
+Url = Annotated[
+    str, BeforeValidator(_url), WithJsonSchema({"type": "string", "format": "http or https URL"})
+]
+StartingBalance = Annotated[
+    Decimal,
+    BeforeValidator(_starting_balance),
+    WithJsonSchema({"type": "string", "format": "decimal from 0 to below 10^10"}),
+]
 
 
 class Settings(BaseSettings):
@@ -108,9 +116,7 @@ class Settings(BaseSettings):
     binance_api_url: Url = Field(
         "https://api.binance.com", description="Binance spot, with PRICE_SOURCE=binance."
     )
-    starting_balance: Annotated[Decimal, BeforeValidator(_starting_balance)] = Field(
-        Decimal(0), description="What a new account holds."
-    )
+    starting_balance: StartingBalance = Field(Decimal(0), description="What a new account holds.")
     host: str = Field("127.0.0.1", min_length=1, description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 picks a free one.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

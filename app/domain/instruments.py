@@ -45,8 +45,16 @@ class CategoryNotListed(NotFound):
 
 
 def normalize_symbol(text: str) -> Symbol:
-    """Trim and upper-case, as the contract says, before any check of length."""
-    return Symbol(text.strip().upper())
+    """Trim and upper-case, as the contract says, before any check of length.
+
+    A letter whose capital has several characters (ß) stays, so that the length does.
+    """
+    return Symbol("".join(_capital(character) for character in text.strip()))
+
+
+def _capital(character: str) -> str:
+    capital = character.upper()
+    return capital if len(capital) == 1 else character
 
 
 def is_tradeable(symbol: str) -> bool:

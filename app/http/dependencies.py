@@ -6,9 +6,15 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Query, Request
 from fastapi.security import OAuth2PasswordBearer
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, WithJsonSchema
 
-from app.core.security import NotAuthenticated, read_access_token
+from app.core.security import (
+    InvalidToken,
+    InvalidTokenPayload,
+    NotAuthenticated,
+    TokenExpired,
+    read_access_token,
+)
 from app.db.dao import users
 from app.domain.errors import NotFound
 from app.domain.users import User, UserGone
@@ -17,7 +23,17 @@ from app.resources import Resources
 ID_MAX: Final = 2**63 - 1
 ID_DIGITS_MAX: Final = 4000
 
-_bearer = OAuth2PasswordBearer(tokenUrl="/auth/token", auto_error=False)
+UNAUTHENTICATED: Final = (
+    NotAuthenticated, TokenExpired, InvalidToken, InvalidTokenPayload, UserGone
+)  # fmt: skip
+"""What every route that asks for the current user can answer."""
+
+_bearer = OAuth2PasswordBearer(
+    tokenUrl="/auth/token",
+    auto_error=False,
+    description="The `access_token` of POST /auth/login; or log in here with the e-mail as "
+    "username. Leave client_id and client_secret empty.",
+)
 
 
 async def get_resources(request: Request) -> Resources:
@@ -66,7 +82,13 @@ def _path_id(text: object) -> object:
     return text
 
 
-PathId = Annotated[int, BeforeValidator(_path_id)]
+PathId = Annotated[
+    int,
+    BeforeValidator(_path_id),
+    WithJsonSchema(
+        {"type": "integer", "format": "int64", "minimum": 1, "maximum": ID_MAX, "examples": [1]}
+    ),
+]
 """An id in a path, of whatever size; see `id_or_raise`."""
 
 

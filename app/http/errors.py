@@ -38,7 +38,7 @@ STATUS_OF: Final[Mapping[type[GoblinError], HTTPStatus]] = {
     UpstreamUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-_CODE_OF_STATUS: Final[Mapping[int, str]] = {
+CODE_OF_STATUS: Final[Mapping[int, str]] = {
     HTTPStatus.BAD_REQUEST: "bad_request",
     HTTPStatus.NOT_FOUND: "not_found",
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
@@ -46,12 +46,30 @@ _CODE_OF_STATUS: Final[Mapping[int, str]] = {
 }
 RETRY_AFTER_SECONDS: Final = "1"
 
+CODES_OF_ANY_REQUEST: Final[Mapping[str, tuple[HTTPStatus, str]]] = {
+    "bad_request": (HTTPStatus.BAD_REQUEST, "The body of a form cannot be read."),
+    "not_found": (HTTPStatus.NOT_FOUND, "No route has this path."),
+    "method_not_allowed": (
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        "The path exists and has no such method; `Allow` names those it has.",
+    ),
+    "request_too_large": (
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "The body has more than 1,000,000 bytes.",
+    ),
+    "internal_error": (
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "A bug of goblin. The log has the details under the request id.",
+    ),
+}
+"""What no error class stands for: the framework's refusals and the last resort."""
+
 
 class ErrorMeta(BaseModel):
     """What a program needs of an error: the stable code, and the id to ask the owner about."""
 
     code: str = Field(examples=["insufficient_balance"])
-    request_id: str
+    request_id: str = Field(examples=["3f2a9c1be07d4a55"])
 
 
 class ErrorResponse(BaseModel):
@@ -66,9 +84,9 @@ class ErrorResponse(BaseModel):
 class Problem(BaseModel):
     """One thing that is wrong with a request; the submitted value is never repeated."""
 
-    loc: list[str | int]
-    msg: str
-    type: str
+    loc: list[str | int] = Field(examples=[["body", "quantity"]])
+    msg: str = Field(examples=["expected more than 0"])
+    type: str = Field(examples=["value_error"])
 
 
 class ValidationErrorResponse(BaseModel):
@@ -76,29 +94,13 @@ class ValidationErrorResponse(BaseModel):
 
     status: Literal["error"] = "error"
     message: str
-    detail: list[Problem] | str
+    detail: list[Problem] = Field(min_length=1)
     meta: ErrorMeta
 
 
 def status_of(error: type[GoblinError]) -> HTTPStatus:
     """The HTTP status of an error class, by the kind it descends from."""
     return next(STATUS_OF[kind] for kind in error.__mro__ if kind in STATUS_OF)
-
-
-def declare(*errors: type[GoblinError]) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a route: what it can answer besides success, by status."""
-    codes: dict[int, list[str]] = {}
-    for error in errors:
-        codes.setdefault(status_of(error), []).append(f"`{error.code}`")
-    return {
-        status: {
-            "model": ErrorResponse
-            if status != HTTPStatus.UNPROCESSABLE_ENTITY
-            else ValidationErrorResponse,
-            "description": f"{HTTPStatus(status).phrase}: {', '.join(dict.fromkeys(names))}",
-        }
-        for status, names in sorted(codes.items())
-    }
 
 
 def error_response(
@@ -134,6 +136,11 @@ def _envelope(*, code: str, message: str, detail: object, request_id: str) -> st
         },
         separators=(",", ":"),
     )
+
+
+def plain_error_body(*, code: str, message: str, request_id: str) -> str:
+    """The envelope of an error without a class, as JSON text."""
+    return _envelope(code=code, message=message, detail=message, request_id=request_id)
 
 
 def goblin_error_body(error: GoblinError, request_id: str) -> str:
@@ -196,7 +203,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return error_response(
         request,
         status=status,
-        code=_CODE_OF_STATUS.get(status, "http_error"),
+        code=CODE_OF_STATUS.get(status, "http_error"),
         message=message,
         headers=headers,
     )

@@ -1,17 +1,32 @@
 """The router that every goblin router is made of."""
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import get_dependant
+from fastapi.params import Form
 from fastapi.routing import APIRoute
+from starlette.convertors import PathConvertor, register_url_convertor
 
-from app.db.errors import DatabaseBusy, DatabaseUnavailable
-from app.domain.errors import GoblinError, Invalid, Unauthenticated
-from app.http.errors import declare
+from app.db.errors import DatabaseBusy, DatabaseUnavailable, ValueNotStorable
+from app.domain.errors import GoblinError, Invalid
+from app.http.dependencies import UNAUTHENTICATED, get_current_user
 from app.http.exact_json import ExactRequest
+from app.http.openapi import ROUTE_EXAMPLE, ROUTE_LINKS, declare, declare_code
 from app.services.booking import LedgerDisagrees
 from app.services.once import KeyReused, RequestInProgress
+
+
+class TextConvertor(PathConvertor):
+    """The rest of a path, whatever it is; `{name:path}` stops at a line break."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("text", TextConvertor())
 
 
 class ExactRoute(APIRoute):
@@ -31,9 +46,15 @@ class ExactRoute(APIRoute):
 class Router(APIRouter):
     """Answers with and without a trailing slash, drops nulls, declares its errors."""
 
-    def __init__(self, *, prefix: str = "", tag: str, needs_user: bool = True) -> None:
+    def __init__(self, *, prefix: str = "", tag: str) -> None:
         super().__init__(prefix=prefix, tags=[tag], route_class=ExactRoute)
-        self._common = (Unauthenticated,) if needs_user else ()
+        self._tag = tag
+        self._about = ""
+
+    @property
+    def described_tag(self) -> dict[str, str]:
+        """The tag as /openapi.json lists it; the router's module says what it is about."""
+        return {"name": self._tag, "description": self._about}
 
     def endpoint(
         self,
@@ -43,20 +64,29 @@ class Router(APIRouter):
         summary: str,
         errors: tuple[type[GoblinError], ...] = (),
         success: Mapping[int, str] | None = None,
-        has_input: bool = True,
+        example: Mapping[str, object] | None = None,
+        links: Mapping[str, Mapping[str, str]] | None = None,
+        openapi_extra: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Register a function for `method` and `path`, whatever the trailing slash.
 
-        `errors` are what the route can raise besides a missing token, an unavailable
-        database and, where it `has_input`, input that does not validate; `success` names
-        other successful statuses than the first.
+        `errors` are what the route can raise besides what its parameters bring with them: a
+        missing token, an unavailable database, input that does not validate. `success` names
+        other successful statuses than the first, `example` the members of the answer that
+        its schema has no example for, `links` the operations that its answer leads to, each
+        with what the answer tells it.
         """
-        common: tuple[type[GoblinError], ...] = (*self._common, DatabaseUnavailable)
-        if has_input:
-            common = (*common, Invalid)
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            self._about = inspect.getdoc(inspect.getmodule(function)) or ""
+            responses: dict[int | str, dict[str, Any]] = {
+                **{
+                    status: {"description": text, "model": options["response_model"]}
+                    for status, text in (success or {}).items()
+                },
+                **_failures(get_dependant(path=self.prefix + path, call=function), errors),
+            }
             for spelling in (path, path.removesuffix("/") if path.endswith("/") else path + "/"):
                 if self.prefix + spelling == "":
                     continue
@@ -65,11 +95,14 @@ class Router(APIRouter):
                     function,
                     methods=[method],
                     summary=summary,
-                    responses={
-                        **{code: {"description": text} for code, text in (success or {}).items()},
-                        **declare(*errors, *common),
-                    },
+                    operation_id=function.__name__,
+                    responses=responses,
                     response_model_exclude_none=True,
+                    openapi_extra={
+                        **(openapi_extra or {}),
+                        ROUTE_EXAMPLE: example or {},
+                        ROUTE_LINKS: links or {},
+                    },
                     include_in_schema=spelling == path,
                     **options,
                 )
@@ -91,3 +124,34 @@ class Router(APIRouter):
         return self.endpoint(
             method, path, summary=summary, errors=(*errors, *keyed, LedgerDisagrees), **options
         )
+
+
+def _failures(
+    dependant: Dependant, errors: tuple[type[GoblinError], ...]
+) -> dict[int | str, dict[str, Any]]:
+    """What a function can answer besides success, from what it can raise and what it asks for."""
+    asked = list(_flat(dependant))
+    needs_user = any(part.call is get_current_user for part in asked)
+    has_body = any(part.body_params for part in asked)
+    has_form = any(isinstance(f.field_info, Form) for part in asked for f in part.body_params)
+    has_input = has_body or any(
+        part.path_params or part.query_params or part.header_params for part in asked
+    )
+    found = [*errors]
+    if needs_user:
+        found += [*UNAUTHENTICATED, DatabaseUnavailable]
+    if has_input:
+        found += [Invalid]
+        if DatabaseUnavailable in found:
+            found += [ValueNotStorable]
+    return {
+        **declare(*found),
+        **(declare_code("request_too_large") if has_body else {}),
+        **(declare_code("bad_request") if has_form else {}),
+    }
+
+
+def _flat(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for part in dependant.dependencies:
+        yield from _flat(part)

@@ -61,7 +61,7 @@ async def list_accounts(
     )
 
 
-@router.endpoint("GET", "/audit", summary="Audit my account", has_input=False)
+@router.endpoint("GET", "/audit", summary="Audit my account")
 async def audit_account(user: CurrentUser, resources: ResourcesOf) -> StandardResponse[AuditOut]:
     """The trial balance, recomputed from the entries in one snapshot, and whether it agrees."""
     trial = await audit.get_trial_balance(resources.db, user_id=user.id)

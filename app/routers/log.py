@@ -16,7 +16,14 @@ from app.http.changes import ChangeOf
 from app.http.dependencies import CurrentUser, ResourcesOf
 from app.http.exact_json import RawJson, dump_exact_json, exact_json
 from app.http.routing import Router
-from app.schemas.common import FilterSymbol, Limit, Offset, StandardResponse, format_instant
+from app.schemas.common import (
+    FilterSymbol,
+    Limit,
+    Offset,
+    StandardResponse,
+    SymbolOut,
+    format_instant,
+)
 from app.schemas.log import LogCreate, LogList, LogOut
 from app.services.logs import add_entry
 
@@ -27,6 +34,7 @@ router = Router(prefix="/log", tag="log")
     "POST",
     "",
     summary="Write down",
+    example={"message": LOG_CREATED},
     status_code=201,
     response_model=StandardResponse[LogOut],
 )
@@ -85,10 +93,10 @@ async def list_logs(
     return Response(exact_json(shown), media_type="application/json")
 
 
-@router.endpoint("GET", "/symbols", summary="Logged symbols", has_input=False)
+@router.endpoint("GET", "/symbols", summary="Logged symbols")
 async def list_log_symbols(
     user: CurrentUser, resources: ResourcesOf
-) -> StandardResponse[list[str]]:
+) -> StandardResponse[list[SymbolOut]]:
     """Every symbol the caller ever logged, sorted."""
     async with resources.db.connection() as conn:
         symbols = await logs.get_unique_log_symbols(conn, user_id=user.id)

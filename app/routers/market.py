@@ -11,7 +11,7 @@ from app.http.routing import Router
 from app.schemas.common import QuoteSymbol, StandardResponse
 from app.schemas.market import PriceOut
 
-router = Router(prefix="/market", tag="market", needs_user=False)
+router = Router(prefix="/market", tag="market")
 
 
 @router.endpoint(
@@ -22,7 +22,7 @@ router = Router(prefix="/market", tag="market", needs_user=False)
 )
 async def get_price(
     resources: ResourcesOf,
-    symbol: Annotated[QuoteSymbol, Query(examples=["BTCUSDT"])],
+    symbol: Annotated[QuoteSymbol, Query()],
     category: Annotated[Category, Query()] = Category.SPOT,
 ) -> StandardResponse[PriceOut]:
     """The venue's last price, at most PRICE_MAX_AGE_SECONDS old; orders fill at the same."""

@@ -36,6 +36,8 @@ from app.schemas.common import (
     StandardResponse,
 )
 from app.schemas.order import (
+    CLOSED_ORDER,
+    PREVIEW,
     OrderClose,
     OrderCreate,
     OrderDetail,
@@ -50,6 +52,9 @@ from app.services.trading import Closing, Opening
 
 router = Router(prefix="/order", tag="order")
 
+# DELETE /order/{symbol} and GET /order/{order_id} are one path to OpenAPI, and so have one name.
+
+_CLOSED = {"message": ORDER_CLOSED, "data": CLOSED_ORDER}
 _UPSTREAM = (OrderSymbolUnknown, UpstreamInvalid, UpstreamUnavailable)
 _OPENING = (InsufficientBalance, ActiveOrderExists, *_UPSTREAM)
 _CLOSING = (OrderNotFound, BalanceLimitExceeded, *_UPSTREAM)
@@ -60,6 +65,12 @@ _CLOSING = (OrderNotFound, BalanceLimitExceeded, *_UPSTREAM)
     "",
     summary="Buy",
     status_code=201,
+    links={
+        "get_order": {"id_or_symbol": "$response.body#/data/id"},
+        "get_order_by_client_id": {"client_order_id": "$response.body#/data/client_order_id"},
+        "close_order": {"symbol": "$response.body#/data/symbol"},
+        "close_order_by_path": {"id_or_symbol": "$response.body#/data/symbol"},
+    },
     errors=(*_OPENING, ClientOrderIdUsed),
     response_model=StandardResponse[OrderOut],
 )
@@ -91,7 +102,11 @@ async def create_order(body: OrderCreate, change: ChangeOf) -> Response:
 
 
 @router.endpoint(
-    "POST", "/preview", summary="What would happen", errors=(*_UPSTREAM, LedgerStopped)
+    "POST",
+    "/preview",
+    summary="What would happen",
+    example={"data": PREVIEW},
+    errors=(*_UPSTREAM, LedgerStopped),
 )
 async def preview_order(
     body: OrderCreate, user: CurrentUser, resources: ResourcesOf
@@ -110,12 +125,17 @@ async def preview_order(
 
 
 @router.change(
-    "DELETE", "", summary="Sell", errors=_CLOSING, response_model=StandardResponse[OrderOut]
+    "DELETE",
+    "",
+    summary="Sell",
+    example=_CLOSED,
+    errors=_CLOSING,
+    response_model=StandardResponse[OrderOut],
 )
 async def close_order(
     change: ChangeOf,
     body: Annotated[OrderClose | None, Body()] = None,
-    symbol: Annotated[OrderSymbol | None, Query(examples=["BTCUSDT"])] = None,
+    symbol: Annotated[OrderSymbol | None, Query()] = None,
 ) -> Response:
     """Sell the active order of a symbol, named in the body or as ?symbol=."""
     named = {text for text in (symbol, None if body is None else body.symbol) if text is not None}
@@ -135,13 +155,17 @@ async def close_order(
 
 @router.change(
     "DELETE",
-    "/{symbol:path}",
+    "/{id_or_symbol:text}",
     summary="Sell by path",
+    example=_CLOSED,
     errors=_CLOSING,
     response_model=StandardResponse[OrderOut],
 )
 async def close_order_by_path(
-    symbol: Annotated[OrderSymbol, Path(examples=["BTCUSDT"])], change: ChangeOf
+    symbol: Annotated[
+        OrderSymbol, Path(alias="id_or_symbol", openapi_examples={"ETHUSDT": {"value": "ETHUSDT"}})
+    ],
+    change: ChangeOf,
 ) -> Response:
     """Sell the active order of the symbol in the path."""
     return await _close(Symbol(symbol), change)
@@ -153,7 +177,7 @@ async def list_orders(
     resources: ResourcesOf,
     active: Annotated[bool, Query(description="Only active orders.")] = False,  # noqa: FBT002
     active_only: Annotated[bool, Query(description="The same as `active`.")] = False,  # noqa: FBT002
-    symbol: Annotated[FilterSymbol | None, Query(examples=["BTCUSDT"])] = None,
+    symbol: Annotated[FilterSymbol | None, Query()] = None,
     epoch: Epoch = None,
     as_of: AsOf = None,
     limit: Limit = 1000,
@@ -195,9 +219,11 @@ async def get_order_by_client_id(
     return StandardResponse(data=OrderDetail.explained(order, fills))
 
 
-@router.endpoint("GET", "/{order_id}", summary="One order, explained", errors=(OrderMissing,))
+@router.endpoint("GET", "/{id_or_symbol}", summary="One order, explained", errors=(OrderMissing,))
 async def get_order(
-    order_id: PathId, user: CurrentUser, resources: ResourcesOf
+    order_id: Annotated[PathId, Path(alias="id_or_symbol")],
+    user: CurrentUser,
+    resources: ResourcesOf,
 ) -> StandardResponse[OrderDetail]:
     """The order, and under `explain` why it filled at its prices."""
     order, fills = await history.get_order(

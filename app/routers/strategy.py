@@ -37,6 +37,10 @@ async def list_strategies(
     "",
     summary="Create a strategy",
     status_code=201,
+    links={
+        "update_strategy": {"strategy_id": "$response.body#/data/id"},
+        "delete_strategy": {"strategy_id": "$response.body#/data/id"},
+    },
     errors=(SlugImpossible,),
     response_model=StandardResponse[StrategyOut],
 )
@@ -81,6 +85,7 @@ async def update_strategy(strategy_id: PathId, body: StrategyUpdate, change: Cha
     "DELETE",
     "/{strategy_id}",
     summary="Delete a strategy",
+    example={"message": strategy_deleted("Mean reversion")},
     errors=(StrategyNotFound,),
     response_model=StandardResponse[Empty],
 )

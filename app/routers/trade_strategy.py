@@ -47,6 +47,10 @@ async def list_trade_strategies(
     "",
     summary="Assign a strategy",
     status_code=201,
+    links={
+        "update_trade_strategy": {"trade_strategy_id": "$response.body#/data/id"},
+        "delete_trade_strategy": {"trade_strategy_id": "$response.body#/data/id"},
+    },
     errors=(StrategyMissing,),
     response_model=StandardResponse[TradeStrategyOut],
 )
@@ -99,6 +103,7 @@ async def update_trade_strategy(
     "DELETE",
     "/{trade_strategy_id}",
     summary="Delete a trade strategy",
+    example={"message": trade_strategy_deleted("BTCUSDT")},
     errors=(AssignmentNotFound,),
     response_model=StandardResponse[Empty],
 )

@@ -23,7 +23,7 @@ router = Router(prefix="/watchlist", tag="watchlist")
 SYMBOL_CHARACTERS_MAX: Final = 10
 
 
-@router.endpoint("GET", "", summary="List the watchlist", has_input=False)
+@router.endpoint("GET", "", summary="List the watchlist")
 async def list_watchlist(
     user: CurrentUser, resources: ResourcesOf
 ) -> StandardResponse[WatchlistList]:
@@ -43,6 +43,7 @@ async def list_watchlist(
     "",
     summary="Watch a symbol",
     status_code=201,
+    links={"delete_from_watchlist": {"symbol": "$response.body#/data/symbol"}},
     success={200: "The symbol was listed already; the existing entry."},
     response_model=StandardResponse[WatchlistOut],
 )
@@ -61,13 +62,14 @@ async def add_to_watchlist(body: WatchlistCreate, change: ChangeOf) -> Response:
 
 @router.change(
     "DELETE",
-    "/{symbol:path}",
+    "/{symbol:text}",
     summary="Stop watching a symbol",
+    example={"message": watchlist_entry_deleted("BTCUSDT")},
     errors=(WatchlistEntryNotFound, WatchlistSymbolTooLong),
     response_model=StandardResponse[Empty],
 )
 async def delete_from_watchlist(
-    symbol: Annotated[PathSymbol, Path(examples=["BTCUSDT"])], change: ChangeOf
+    symbol: Annotated[PathSymbol, Path()], change: ChangeOf
 ) -> Response:
     """Any listed symbol can be deleted, also BTC/USDT."""
     if len(symbol) > SYMBOL_CHARACTERS_MAX:

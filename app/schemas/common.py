@@ -23,14 +23,15 @@ MetaT = TypeVar("MetaT")
 ID_MAX: Final = 2**63 - 1
 PAGE_MAX: Final = 1000
 OFFSET_MAX: Final = 10**9
+PERSON_NAME_CHARACTERS_MAX: Final = 100
 
 
 class StandardResponse(BaseModel, Generic[DataT]):
     """`{"status":"success","message"?,"data"?}`; members that would be null are dropped."""
 
     status: Literal["success"] = "success"
-    message: str | None = None
-    data: DataT | None = None
+    message: str | None = Field(None, examples=["What was done."])
+    data: DataT
 
 
 class PagedResponse(BaseModel, Generic[DataT, MetaT]):
@@ -57,7 +58,8 @@ class StrictRequest(Request):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """The text, if PostgreSQL can hold it; half a surrogate pair never gets here."""
     if "\0" in text:
         raise ValueError("must not contain a NUL character")
     return text
@@ -97,87 +99,195 @@ def format_instant(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+# What `str.strip` removes, spelled out because engines disagree about \\s.
+_SPACE: Final = r"\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_INK: Final = rf"[^\x00{_SPACE}]"
+
+
+def _trimmed_pattern(length_min: int, length_max: int) -> str:
+    """Text without NUL of so many characters, not counting white space around it."""
+    inner = f"[^\\x00]{{{max(length_min - 2, 0)},{length_max - 2}}}"
+    core = f"{_INK}{inner}{_INK}" if length_min > 1 else f"{_INK}(?:{inner}{_INK})?"
+    return f"^[{_SPACE}]*{core if length_min else f'(?:{core})?'}[{_SPACE}]*$"
+
+
+def _text(pattern: str, description: str, **more: object) -> WithJsonSchema:
+    return WithJsonSchema(
+        {"type": "string", "pattern": pattern, "description": description, **more}
+    )
+
+
+def _symbol(length_min: int, length_max: int) -> WithJsonSchema:
+    length = f"{length_min} to {length_max}" if length_min else f"At most {length_max}"
+    return _text(
+        _trimmed_pattern(length_min, length_max),
+        f"{length} characters after trimming; upper-cased before use.",
+        examples=["BTCUSDT"],
+    )
+
+
+NO_NUL: Final = r"^[^\x00]*$"
+
+Text = Annotated[str, AfterValidator(storable), _text(NO_NUL, "Any text without NUL.")]
 """Any text that PostgreSQL can hold."""
 
-NonBlank = Annotated[Text, AfterValidator(_not_blank)]
+FilledText = Annotated[
+    str,
+    Field(min_length=1),
+    AfterValidator(storable),
+    _text(NO_NUL, "Any text without NUL.", minLength=1),
+]
+
+_NOT_BLANK: Final = rf"^[^\x00]*{_INK}[^\x00]*$"
+NonBlank = Annotated[
+    str,
+    AfterValidator(storable),
+    AfterValidator(_not_blank),
+    _text(_NOT_BLANK, "Not blank, without NUL."),
+]
+
+PersonName = Annotated[
+    str,
+    Field(max_length=PERSON_NAME_CHARACTERS_MAX),
+    AfterValidator(storable),
+    AfterValidator(_not_blank),
+    _text(_NOT_BLANK, "Not blank, without NUL.", maxLength=PERSON_NAME_CHARACTERS_MAX),
+]
 
 _PLAIN_PATTERN: Final = r"^[0-9]{1,10}(\.[0-9]{1,20})?$"
+_POSITIVE_PATTERN: Final = r"^(?=.*[1-9])[0-9]{1,10}(\.[0-9]{1,20})?$"
 
-Amount = Annotated[
-    Decimal,
-    BeforeValidator(_amount),
-    WithJsonSchema(
+
+def _decimal(pattern: str, smallest: float, description: str) -> WithJsonSchema:
+    return WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string", "pattern": _PLAIN_PATTERN},
-                {"type": "number", "minimum": 0, "exclusiveMaximum": 10_000_000_000},
+                {"type": "string", "pattern": pattern},
+                {
+                    "type": "number",
+                    "minimum": smallest,
+                    "exclusiveMaximum": 10_000_000_000,
+                    "multipleOf": 1e-20,
+                },
             ],
-            "description": "0 or more, less than 10^10, at most 20 decimals.",
+            "description": f"{description}, less than 10^10, at most 20 decimals.",
         }
-    ),
-]
+    )
+
+
+Amount = Annotated[Decimal, BeforeValidator(_amount), _decimal(_PLAIN_PATTERN, 0, "0 or more")]
 """What a balance can be."""
 
 PositiveAmount = Annotated[
     Decimal,
     AfterValidator(_positive),
     BeforeValidator(_amount),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": _PLAIN_PATTERN},
-                {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 10_000_000_000},
-            ],
-            "description": "More than 0, less than 10^10, at most 20 decimals.",
-        }
-    ),
+    _decimal(_POSITIVE_PATTERN, 1e-20, "More than 0"),
 ]
 """What a quantity or a deposit can be."""
 
 Money = Annotated[
     Decimal,
     PlainSerializer(format_amount, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]{1,10}\.[0-9]{20}$"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^-?[0-9]{1,10}\.[0-9]{20}$",
+            "examples": ["10000.00000000000000000000"],
+        }
+    ),
 ]
 """On the wire: a string with exactly 20 decimals, never an exponent."""
 
 LedgerMoney = Annotated[
     Decimal,
     PlainSerializer(format_amount, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]{1,27}\.[0-9]{20}$"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^-?[0-9]{1,27}\.[0-9]{20}$",
+            "examples": ["10000.00000000000000000000"],
+        }
+    ),
 ]
 """The same for the balance of a ledger account: venue and funding go below zero, and one
 user's turnover adds up in them beyond what any balance can hold."""
 
+CashValue = Annotated[
+    Decimal,
+    PlainSerializer(format_amount, return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^[0-9]{1,20}\.[0-9]{20}$",
+            "examples": ["1040.00500000000000000000"],
+        }
+    ),
+]
+"""A price times a quantity that nobody has paid: on the wire like money, but without its limit."""
+
 Instant = Annotated[
     datetime,
     PlainSerializer(format_instant, return_type=str),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date-time",
+            "pattern": "Z$",
+            "examples": ["2026-01-31T12:00:00.123456Z"],
+        }
+    ),
 ]
 """On the wire: ISO 8601, UTC, Z."""
 
-Identifier = Annotated[int, Field(ge=1, le=ID_MAX)]
+SymbolOut = Annotated[str, Field(examples=["BTCUSDT"])]
+"""A symbol in an answer: trimmed and upper-cased."""
+
+Identifier = Annotated[
+    int, Field(ge=1, le=ID_MAX, json_schema_extra={"format": "int64"}, examples=[1])
+]
+Count = Annotated[int, Field(ge=0, examples=[1])]
 
 
 OrderSymbol = Annotated[
-    str, Field(min_length=1, max_length=10), AfterValidator(_storable), BeforeValidator(_normalized)
+    str,
+    Field(min_length=1, max_length=10),
+    AfterValidator(storable),
+    BeforeValidator(_normalized),
+    _symbol(1, 10),
 ]
 AssignmentSymbol = Annotated[
-    str, Field(min_length=1, max_length=15), AfterValidator(_storable), BeforeValidator(_normalized)
+    str,
+    Field(min_length=1, max_length=15),
+    AfterValidator(storable),
+    BeforeValidator(_normalized),
+    _symbol(1, 15),
 ]
 QuoteSymbol = Annotated[
-    str, Field(min_length=3, max_length=30), AfterValidator(_storable), BeforeValidator(_normalized)
+    str,
+    Field(min_length=3, max_length=30),
+    AfterValidator(storable),
+    BeforeValidator(_normalized),
+    _symbol(3, 30),
 ]
 FilterSymbol = Annotated[
-    str, Field(max_length=30), AfterValidator(_storable), BeforeValidator(_normalized)
+    str,
+    Field(max_length=30),
+    AfterValidator(storable),
+    BeforeValidator(_normalized),
+    _symbol(0, 30),
 ]
 
 Limit = Annotated[int, Field(ge=1, le=PAGE_MAX)]
 Offset = Annotated[int, Field(ge=0, le=OFFSET_MAX)]
 PathSymbol = Annotated[
-    str, Field(min_length=1), AfterValidator(_storable), BeforeValidator(_normalized)
+    str,
+    Field(min_length=1),
+    AfterValidator(storable),
+    BeforeValidator(_normalized),
+    _symbol(1, 10),
 ]
+"""A symbol in a path; one that is too long is refused by the route, as the contract words it."""
 
 
 Epoch = Annotated[

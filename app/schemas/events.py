@@ -54,7 +54,9 @@ class EventList(BaseModel):
     """The next events after a number, in order; there are more if the last is not last_number."""
 
     events: list[EventOut]
-    last_number: int = Field(description="The number of the caller's last event, 0 before any.")
+    last_number: int = Field(
+        description="The number of the caller's last event, 0 before any.", examples=[7]
+    )
 
 
 class SocketOpening(Request):

@@ -10,19 +10,21 @@ from app.services.audit import TrialBalance
 class EntryOut(BaseModel):
     """One side of a transfer: what it changed on one account, and what caused it."""
 
-    id: int
-    transfer_id: int
+    id: int = Field(examples=[42])
+    transfer_id: int = Field(examples=[21])
     cause: Cause
     kind: AccountKind
     asset: str = Field(examples=["USD"])
-    epoch: int
-    version: int = Field(description="Counts the account's entries from 1, without a gap.")
+    epoch: int = Field(examples=[1])
+    version: int = Field(
+        description="Counts the account's entries from 1, without a gap.", examples=[3]
+    )
     amount: Money
     balance_before: LedgerMoney
     balance_after: LedgerMoney
-    order_id: int | None = None
-    reverses_transfer_id: int | None = None
-    request_id: str | None = None
+    order_id: int | None = Field(None, examples=[1])
+    reverses_transfer_id: int | None = Field(None, examples=[20])
+    request_id: str | None = Field(None, examples=["3f2a9c1be07d4a55"])
     event_at: Instant = Field(description="When it happened.")
     created_at: Instant = Field(description="When it was written.")
 
@@ -57,18 +59,18 @@ class EntryList(BaseModel):
 class CursorMeta(BaseModel):
     """Where the next page begins; absent on the last one."""
 
-    next_cursor: int | None = None
+    next_cursor: int | None = Field(None, examples=[41])
 
 
 class AccountOut(BaseModel):
     """A ledger account; the accounts of one asset always sum to zero."""
 
-    id: int
+    id: int = Field(examples=[3])
     kind: AccountKind
     asset: str = Field(examples=["USD"])
-    epoch: int
+    epoch: int = Field(examples=[1])
     balance: LedgerMoney
-    version: int = Field(description="How many entries it has.")
+    version: int = Field(description="How many entries it has.", examples=[3])
 
     @classmethod
     def of(cls, account: Account) -> "AccountOut":
@@ -93,23 +95,27 @@ class AuditedAccount(AccountOut):
     """An account beside what its entries say."""
 
     recomputed: LedgerMoney = Field(description="The sum of the account's entries.")
-    entries: int = Field(description="How many were added up.")
+    entries: int = Field(description="How many were added up.", examples=[3])
 
 
 class AssetTotal(BaseModel):
     """All accounts of an asset, added up from their entries."""
 
     asset: str = Field(examples=["USD"])
-    total: LedgerMoney = Field(description="0, or something is wrong.")
+    total: LedgerMoney = Field(
+        description="0, or something is wrong.", examples=["0.00000000000000000000"]
+    )
 
 
 class AuditOut(BaseModel):
     """The trial balance of the caller's accounts, of every epoch."""
 
-    agrees: bool
+    agrees: bool = Field(examples=[True])
     accounts: list[AuditedAccount]
     totals: list[AssetTotal]
-    discrepancies: list[str] = Field(description="What is wrong, in words; empty if all agrees.")
+    discrepancies: list[str] = Field(
+        description="What is wrong, in words; empty if all agrees.", examples=[[]]
+    )
 
     @classmethod
     def of(cls, trial: TrialBalance) -> "AuditOut":

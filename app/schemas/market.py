@@ -10,7 +10,7 @@ class PriceOut(BaseModel):
     """The last price at the venue, in the venue's own spelling without an exponent."""
 
     symbol: str = Field(examples=["BTCUSDT"])
-    category: Category
+    category: Category = Field(examples=["spot"])
     price: str = Field(examples=["104000.5"])
     upstream_time_ms: int = Field(examples=[1748623140000])
 

@@ -1,12 +1,28 @@
 """Orders on the wire; the names are the user's own."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
 
 from pydantic import BaseModel, Field
 
 from app.domain.fills import Fill, Side
-from app.domain.orders import Order, OrderStatus
-from app.schemas.common import ClientOrderId, Instant, Money, OrderSymbol, PositiveAmount, Request
+from app.domain.instruments import Symbol
+from app.domain.orders import Order, OrderId, OrderStatus
+from app.domain.users import UserId
+from app.schemas.common import (
+    CashValue,
+    ClientOrderId,
+    Count,
+    Identifier,
+    Instant,
+    Money,
+    OrderSymbol,
+    PositiveAmount,
+    Request,
+    SymbolOut,
+)
 from app.services.trading import Preview
 
 
@@ -14,7 +30,7 @@ class OrderCreate(Request):
     """Buy this quantity at the venue's price of now."""
 
     symbol: OrderSymbol = Field(examples=["BTCUSDT"])
-    quantity: PositiveAmount = Field(examples=["0.25"])
+    quantity: PositiveAmount = Field(examples=["0.01"])
     client_order_id: ClientOrderId | None = None
 
 
@@ -27,23 +43,26 @@ class OrderClose(Request):
 class OrderOut(BaseModel):
     """An order; what only a closed one has is absent while it is active."""
 
-    id: int
-    client_order_id: str | None = None
-    symbol: str
-    buy_price: Money
+    id: Identifier
+    client_order_id: ClientOrderId | None = None
+    symbol: SymbolOut
+    buy_price: Money = Field(examples=["104000.50000000000000000000"])
     sell_price: Money | None = None
-    status: OrderStatus = Field(description="1 active, 2 closed")
-    quantity: Money
-    user_id: int
+    status: OrderStatus = Field(description="1 active, 2 closed", examples=[1])
+    quantity: Money = Field(examples=["0.01000000000000000000"])
+    user_id: Identifier
     created_at: Instant
     updated_at: Instant
     diff: Money | None = Field(None, description="sell_price - buy_price")
-    buyAggregate: Money = Field(description="What the balance fell by.")  # noqa: N815
+    buyAggregate: Money = Field(  # noqa: N815
+        description="What the balance fell by.", examples=["1040.00500000000000000000"]
+    )
     sellAggregate: Money | None = Field(  # noqa: N815
         None, description="What the balance rose by."
     )
     diffDollar: Money = Field(  # noqa: N815
-        description="sellAggregate - buyAggregate once closed, else 0."
+        description="sellAggregate - buyAggregate once closed, else 0.",
+        examples=["0.00000000000000000000"],
     )
 
     @classmethod
@@ -67,15 +86,45 @@ class OrderOut(BaseModel):
         )
 
 
+_NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+CLOSED_ORDER: Final = OrderOut.of(
+    Order(
+        id=OrderId(1),
+        user_id=UserId(1),
+        epoch=1,
+        symbol=Symbol("BTCUSDT"),
+        buy_price=Decimal("104000.5"),
+        sell_price=Decimal("105000.5"),
+        quantity=Decimal("0.01"),
+        status=OrderStatus.CLOSED,
+        created_at=_NOW,
+        updated_at=_NOW,
+    )
+).model_dump(mode="json", exclude_none=True)
+"""The example of a closed order, its sums made by the code that makes them."""
+
+PREVIEW: Final = {
+    name: CLOSED_ORDER[source]
+    for name, source in {
+        "symbol": "symbol", "quantity": "quantity", "price": "buy_price", "cost": "buyAggregate",
+    }.items()
+} | {"balance_after": "8959.99500000000000000000"}  # fmt: skip
+"""The example of a preview by somebody with 10,000."""
+
+
 class FillOut(BaseModel):
     """Why one side of an order filled at its price."""
 
-    side: Side
-    price: Money
-    source: str = Field(description="The venue that named the price.")
-    venue_time_ms: int = Field(description="The venue's clock, milliseconds since 1970 UTC.")
-    price_age_ms: int = Field(description="From asking the venue until the order was decided.")
-    request_id: str
+    side: Side = Field(examples=["buy"])
+    price: Money = Field(examples=["104000.50000000000000000000"])
+    source: str = Field(description="The venue that named the price.", examples=["bybit"])
+    venue_time_ms: int = Field(
+        description="The venue's clock, milliseconds since 1970 UTC.", examples=[1748623140000]
+    )
+    price_age_ms: int = Field(
+        description="From asking the venue until the order was decided.", examples=[84]
+    )
+    request_id: str = Field(examples=["3f2a9c1be07d4a55"])
     filled_at: Instant
 
     @classmethod
@@ -108,13 +157,17 @@ class OrderDetail(OrderOut):
 class OrderPreview(BaseModel):
     """What an order would do now; `refusal` instead of `balance_after` if it would fail."""
 
-    symbol: str
+    symbol: SymbolOut
     quantity: Money
     price: Money
-    cost: Money
+    cost: CashValue
     balance_after: Money | None = None
-    refusal: str | None = Field(None, description="The text of the error that it would get.")
-    refusal_code: str | None = None
+    refusal: str | None = Field(
+        None,
+        description="The text of the error that it would get.",
+        examples=["insufficient balance"],
+    )
+    refusal_code: str | None = Field(None, examples=["insufficient_balance"])
 
     @classmethod
     def of(cls, preview: Preview) -> "OrderPreview":
@@ -135,12 +188,12 @@ class OrderList(BaseModel):
     """A page of orders, and every symbol the user ever ordered."""
 
     orders: list[OrderOut]
-    unique_symbols: list[str]
+    unique_symbols: list[SymbolOut]
 
 
 class PageMeta(BaseModel):
     """Which part of how many."""
 
-    total_count: int
-    limit: int
-    offset: int
+    total_count: Count
+    limit: int = Field(examples=[1000])
+    offset: int = Field(examples=[0])

@@ -1,36 +1,31 @@
 """Strategies on the wire."""
 
-from typing import Annotated
-
 from pydantic import BaseModel, Field
 
 from app.domain.strategies import Strategy
-from app.schemas.common import Instant, NonBlank, StrictRequest, Text
-
-Name = Annotated[NonBlank, Field(min_length=1)]
-Slug = Annotated[Text, Field(min_length=1)]
+from app.schemas.common import FilledText, Identifier, Instant, NonBlank, StrictRequest
 
 
 class StrategyCreate(StrictRequest):
     """A new strategy; the slug is made from the name when absent."""
 
-    name: Name = Field(examples=["R.S.I. Strategy (14-period)"])
-    slug: Slug | None = Field(None, examples=["rsi-strategy-14-period"])
+    name: NonBlank = Field(examples=["R.S.I. Strategy (14-period)"])
+    slug: FilledText | None = Field(None, examples=["rsi-strategy-14-period"])
 
 
 class StrategyUpdate(StrictRequest):
     """What to change; null is the same as absent."""
 
-    name: Name | None = Field(None, examples=["Mean reversion"])
-    slug: Slug | None = Field(None, examples=["mean-reversion"])
+    name: NonBlank | None = Field(None, examples=["Mean reversion"])
+    slug: FilledText | None = Field(None, examples=["mean-reversion"])
 
 
 class StrategyOut(BaseModel):
     """A strategy; `deleted_at` only where it was deleted."""
 
-    id: int
-    name: str
-    slug: str
+    id: Identifier
+    name: str = Field(examples=["R.S.I. Strategy (14-period)"])
+    slug: str = Field(examples=["rsi-strategy-14-period"])
     deleted_at: Instant | None = None
     created_at: Instant
     updated_at: Instant

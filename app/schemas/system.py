@@ -10,7 +10,7 @@ class Health(BaseModel):
 
     status: Literal["healthy"] = "healthy"
     database: Literal["connected"] = "connected"
-    message: str
+    message: str = Field(examples=["API and database are operational"])
 
 
 class Readiness(BaseModel):

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
 from app.domain.strategies import INTERVALS, Assignment
-from app.schemas.common import AssignmentSymbol, Identifier, Instant, StrictRequest
+from app.schemas.common import AssignmentSymbol, Identifier, Instant, StrictRequest, SymbolOut
 
 
 def _interval(text: str) -> str:
@@ -38,10 +38,10 @@ class TradeStrategyUpdate(StrictRequest):
 class TradeStrategyOut(BaseModel):
     """An assignment; `timestamp` is its interval, `deleted_at` only where it was deleted."""
 
-    id: int
-    symbol: str
-    strategy_id: int
-    timestamp: str
+    id: Identifier
+    symbol: SymbolOut
+    strategy_id: Identifier
+    timestamp: Interval
     deleted_at: Instant | None = None
     created_at: Instant
     updated_at: Instant

@@ -7,7 +7,19 @@ from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
 from app.core.security import PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN
 from app.domain.users import User
-from app.schemas.common import Amount, Instant, Money, NonBlank, PositiveAmount, Request, Text
+from app.schemas.common import (
+    NO_NUL,
+    Amount,
+    FilledText,
+    Identifier,
+    Instant,
+    Money,
+    PersonName,
+    PositiveAmount,
+    Request,
+    Text,
+    storable,
+)
 
 EMAIL_CHARACTERS_MAX: Final = 254
 
@@ -33,16 +45,30 @@ Email = Annotated[
 ]
 
 
+# Two characters can have 8 bytes: the tightest lengths in characters that hold for every text.
+Password = Annotated[
+    str,
+    AfterValidator(storable),
+    AfterValidator(_password),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "password",
+            "pattern": NO_NUL,
+            "minLength": PASSWORD_BYTES_MIN // 4,
+            "maxLength": PASSWORD_BYTES_MAX,
+            "description": f"{PASSWORD_BYTES_MIN} to {PASSWORD_BYTES_MAX} bytes of UTF-8.",
+        }
+    ),
+]
+
+
 class Registration(Request):
     """Who wants a paper account."""
 
     email: Email = Field(examples=["ada@example.com"])
-    password: Annotated[Text, AfterValidator(_password)] = Field(
-        description="8 to 72 bytes of UTF-8.", examples=["correct horse battery"]
-    )
-    name: Annotated[NonBlank, Field(min_length=1, max_length=100)] = Field(
-        examples=["Ada Lovelace"]
-    )
+    password: Password = Field(examples=["correct horse battery"])
+    name: PersonName = Field(examples=["Ada Lovelace"])
 
 
 class Login(Request):
@@ -52,10 +78,20 @@ class Login(Request):
     password: Text = Field(examples=["correct horse battery"])
 
 
+class TokenForm(Request):
+    """The form of OAuth2's password flow; what else such a client sends is ignored."""
+
+    grant_type: Literal["password"] = "password"
+    username: FilledText = Field(examples=["ada@example.com"], description="The e-mail.")
+    password: FilledText = Field(
+        examples=["correct horse battery"], json_schema_extra={"format": "password"}
+    )
+
+
 class Movement(Request):
     """Paper cash to add or to take out."""
 
-    amount: PositiveAmount = Field(examples=["10000"])
+    amount: PositiveAmount = Field(examples=["2500.50"])
 
 
 class Reset(Request):
@@ -67,9 +103,9 @@ class Reset(Request):
 class UserOut(BaseModel):
     """An account."""
 
-    id: int
-    email: str
-    name: str
+    id: Identifier
+    email: str = Field(examples=["ada@example.com"])
+    name: str = Field(examples=["Ada Lovelace"])
     balance: Money
     created_at: Instant
 
@@ -88,7 +124,7 @@ class UserOut(BaseModel):
 class Token(BaseModel):
     """A bearer token as OAuth2 wants it."""
 
-    access_token: str
+    access_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIs..."])
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the name of a scheme
 
 

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, Field
 
 from app.domain.watchlists import WatchlistEntry
-from app.schemas.common import Instant, OrderSymbol, Request
+from app.schemas.common import Identifier, Instant, OrderSymbol, Request, SymbolOut
 
 
 class WatchlistCreate(Request):
@@ -15,8 +15,8 @@ class WatchlistCreate(Request):
 class WatchlistOut(BaseModel):
     """One watched symbol."""
 
-    id: int
-    symbol: str
+    id: Identifier
+    symbol: SymbolOut
     created_at: Instant
 
     @classmethod
@@ -29,4 +29,4 @@ class WatchlistList(BaseModel):
     """The whole watchlist, newest first."""
 
     watchlists: list[WatchlistOut]
-    unique_symbols: list[str]
+    unique_symbols: list[SymbolOut]

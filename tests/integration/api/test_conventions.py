@@ -24,7 +24,7 @@ OPEN_PATHS = (
     "/auth/token",
 )
 EXAMPLES = {
-    "{symbol:path}": "BTCUSDT", "{symbol}": "BTCUSDT",
+    "{symbol:text}": "BTCUSDT", "{id_or_symbol:text}": "BTCUSDT", "{id_or_symbol}": "1",
     "{strategy_id}": "1", "{trade_strategy_id}": "1",
 }  # fmt: skip
 
