@@ -9,6 +9,11 @@ async def test_a_symbol_is_one_to_ten_characters(ada: Person) -> None:
         assert_is_error(await ada.client.post("/watchlist", json={"symbol": symbol}), 422)
 
 
+async def test_a_letter_without_a_capital_of_one_character_stays_as_it_is(ada: Person) -> None:
+    response = await ada.client.post("/watchlist", json={"symbol": " ßßßßßßßßßé "})
+    assert response.json()["data"]["symbol"] == "ßßßßßßßßßÉ"
+
+
 async def test_adding_twice_is_adding_once(ada: Person) -> None:
     first = await ada.client.post("/watchlist", json={"symbol": " btcusdt "})
     again = await ada.client.post("/watchlist", json={"symbol": "BTCUSDT"})
@@ -37,10 +42,11 @@ async def test_the_list_is_newest_first_and_the_owners_own(ada: Person, bob: Per
 
 
 async def test_any_listed_symbol_can_be_deleted(ada: Person, bob: Person) -> None:
-    for symbol in ("BTC/USDT", "BTC%USDT", "A B", "É"):
+    for symbol in ("BTC/USDT", "BTC%USDT", "A B", "A\nB", "É"):
         await ada.client.post("/watchlist", json={"symbol": symbol})
     for path, symbol in (
-        ("btc/usdt", "BTC/USDT"), ("BTC%25USDT", "BTC%USDT"), ("A%20B", "A B"), ("%C3%A9", "É"),
+        ("btc/usdt", "BTC/USDT"), ("BTC%25USDT", "BTC%USDT"), ("A%20B", "A B"), ("A%0AB", "A\nB"),
+        ("%C3%A9", "É"),
     ):  # fmt: skip
         assert_is_error(await bob.client.delete(f"/watchlist/{path}"), 404)
         response = await ada.client.delete(f"/watchlist/{path}")
