@@ -34,7 +34,7 @@ class LedgerAlarm:
 class LedgerStopped(Unavailable):
     """The reconciler found a discrepancy; wrong data is worse than none."""
 
-    code = "ledger_disagrees"
+    code = "ledger_stopped"
 
     def __init__(self) -> None:
         super().__init__(

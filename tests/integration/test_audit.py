@@ -231,7 +231,7 @@ async def test_a_changed_row_stops_orders_and_readiness_until_it_is_put_right(
         assert len(await reconcile(running.resources.db)) == 3
         assert await readiness(running) == 503
         order = {"symbol": "BTCUSDT", "quantity": "1"}
-        assert_is_error(await ada.client.post("/order", json=order), 503, "ledger_disagrees")
+        assert_is_error(await ada.client.post("/order", json=order), 503, "ledger_stopped")
         seen = (await ada.client.get("/ledger/audit")).json()["data"]
         assert seen["agrees"] is False
         assert len(seen["discrepancies"]) == 3
@@ -258,7 +258,7 @@ async def readiness(running: Installation) -> int:
             "checks": {"database": "connected", "ledger": "agrees"},
         }
     else:
-        assert_is_error(response, 503, "ledger_disagrees")
+        assert_is_error(response, 503, "ledger_stopped")
         assert "python -m app audit" in response.json()["message"]
     return response.status_code
 

@@ -200,11 +200,11 @@ async def test_an_alarm_stops_money_in_every_process_and_nothing_else(
                     refused = await client.request(
                         method, path, json=body, headers={"Idempotency-Key": "k" + path[1:6]}
                     )
-                    assert_is_error(refused, 503, "ledger_disagrees")
+                    assert_is_error(refused, 503, "ledger_stopped")
                     assert refused.headers["retry-after"]
                     assert found.expected not in refused.text, "it is a stranger's business"
                 ready = await client.get("/health/ready")
-                assert_is_error(ready, 503, "ledger_disagrees")
+                assert_is_error(ready, 503, "ledger_stopped")
                 assert found.expected not in ready.text
                 assert (await client.get("/health/live")).status_code == 200
                 assert (await client.get("/users/me")).status_code == 200
