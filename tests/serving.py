@@ -20,7 +20,10 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def served(app: FastAPI) -> AsyncIterator[str]:
     """The base URL of the application, whose resources are open already."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    # Named TCP, asyncio sends small answers at once; else each waits 40 ms for an acknowledgement.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
         config = uvicorn.Config(
             app, lifespan="off", log_config=None, access_log=False, server_header=False
         )

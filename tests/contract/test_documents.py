@@ -137,7 +137,8 @@ def test_a_code_means_one_thing_and_every_code_is_explained() -> None:
     classes: dict[tuple[str, int], list[type[GoblinError]]] = defaultdict(list)
     for error in answerable(SCHEMA):
         texts[error.code].add(example_message(error))
-        classes[error.code, status_of(error)].append(error)
+        if "code" in vars(error):  # else it is a kind of its parent, with the same meaning
+            classes[error.code, status_of(error)].append(error)
         assert inspect.getdoc(error), error
     assert all(len(said) == 1 for said in texts.values()), texts
     assert all(len(same) == 1 for same in classes.values()), classes
