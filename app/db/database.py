@@ -136,6 +136,7 @@ async def open_pool(
         timeout=CONNECT_SECONDS_MAX,
         command_timeout=COMMAND_SECONDS_MAX,
         max_inactive_connection_lifetime=300.0,
+        reset=_keep_session,
         server_settings={
             "application_name": "goblin",
             "timezone": "UTC",
@@ -149,3 +150,12 @@ async def open_pool(
             await asyncio.wait_for(pool.close(), timeout=5.0)
         except (TimeoutError, *DRIVER_ERRORS):
             pool.terminate()
+
+
+async def _keep_session(_: asyncpg.Connection) -> None:
+    """Give a connection back without a round trip.
+
+    By default asyncpg has PostgreSQL forget all session state first; there is none, because
+    no statement changes a session (tests/architecture/test_sessions.py). A transaction that
+    is still open is rolled back by asyncpg all the same.
+    """
