@@ -41,6 +41,8 @@ def is_amount(value: Decimal) -> bool:
         return False
     _, digits, exponent = value.as_tuple()
     assert isinstance(exponent, int), "finite values have an integer exponent"
+    if exponent >= -DECIMALS:
+        return True
     significant = "".join(map(str, digits)).rstrip("0")
     return not significant or exponent + len(digits) - len(significant) >= -DECIMALS
 
