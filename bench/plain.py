@@ -8,19 +8,18 @@ write the balance), no transfers, no entries, no fills, no events, no idempotenc
 import asyncio
 import socket
 import sys
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated
 
 import uvloop
 from app.core.config import Settings, load_settings
 from app.core.logging import configure_logging
-from app.db.connection import Connection
+from app.db.connection import Connection, Row
 from app.db.dao import orders, users
 from app.db.database import Database
 from app.domain.instruments import Symbol
 from app.domain.money import cash_value
-from app.domain.orders import ActiveOrderExists, Order, OrderNotFound
+from app.domain.orders import ActiveOrderExists, Order, OrderId, OrderNotFound, OrderStatus
 from app.domain.users import UserGone, UserId, credit, debit
 from app.http.dependencies import CurrentUser, ResourcesOf
 from app.http.routing import Router
@@ -48,17 +47,11 @@ async def buy(
         balance = debit(user.user.balance, cash_value(price, quantity))
         if active:
             raise ActiveOrderExists(symbol)
-        opened = await orders.insert_orders(
-            conn,
-            user_ids=[user_id],
-            epochs=[1],
-            client_order_ids=[None],
-            symbols=[symbol],
-            quantities=[quantity],
-            buy_prices=[price],
+        order = await _insert_order(
+            conn, user_id=user_id, symbol=symbol, quantity=quantity, price=price
         )
-        await _update_balances(conn, user_ids=[user_id], balances=[balance])
-        return opened[user_id, symbol]
+        await _update_balance(conn, user_id=user_id, balance=balance)
+        return order
 
 
 async def close(db: Database, *, user_id: UserId, symbol: Symbol, price: Decimal) -> Order:
@@ -74,14 +67,51 @@ async def close(db: Database, *, user_id: UserId, symbol: Symbol, price: Decimal
         if order is None:
             raise OrderNotFound(symbol)
         balance = credit(user.user.balance, cash_value(price, order.quantity))
-        closed = await orders.close_orders(conn, order_ids=[order.id], sell_prices=[price])
-        await _update_balances(conn, user_ids=[user_id], balances=[balance])
-        return closed[order.id]
+        closed = await _close_order(conn, order_id=order.id, price=price)
+        await _update_balance(conn, user_id=user_id, balance=balance)
+        return closed
 
 
-async def _update_balances(
-    conn: Connection, *, user_ids: Sequence[UserId], balances: Sequence[Decimal]
-) -> None:
+async def _insert_order(
+    conn: Connection, *, user_id: UserId, symbol: Symbol, quantity: Decimal, price: Decimal
+) -> Order:
+    row = await conn.fetchrow(
+        """
+        INSERT INTO transact (user_id, symbol, quantity, buy_price)
+        SELECT * FROM unnest($1::bigint[], $2::text[], $3::numeric[], $4::numeric[])
+        RETURNING id, user_id, epoch, client_order_id, symbol, status, quantity, buy_price,
+            sell_price, created_at, updated_at
+        """,
+        [user_id],
+        [symbol],
+        [quantity],
+        [price],
+    )
+    return _order(row)
+
+
+async def _close_order(conn: Connection, *, order_id: OrderId, price: Decimal) -> Order:
+    row = await conn.fetchrow(
+        """
+        UPDATE transact
+        SET status = 2, sell_price = closing.sell_price, updated_at = now()
+        FROM unnest($1::bigint[], $2::numeric[]) AS closing (id, sell_price)
+        WHERE transact.id = closing.id AND transact.status = 1
+        RETURNING transact.id, user_id, epoch, client_order_id, symbol, status, quantity,
+            buy_price, transact.sell_price, created_at, updated_at
+        """,
+        [order_id],
+        [price],
+    )
+    return _order(row)
+
+
+def _order(row: Row | None) -> Order:
+    assert row is not None, "the user is locked"
+    return Order(**{**row, "status": OrderStatus(row["status"])})
+
+
+async def _update_balance(conn: Connection, *, user_id: UserId, balance: Decimal) -> None:
     await conn.execute(
         """
         UPDATE users
@@ -89,8 +119,8 @@ async def _update_balances(
         FROM unnest($1::bigint[], $2::numeric[]) AS changed (id, balance)
         WHERE users.id = changed.id
         """,
-        user_ids,
-        balances,
+        [user_id],
+        [balance],
     )
 
 

@@ -18,6 +18,7 @@ from app.domain.events import EventType, NumberedEvent
 from app.domain.fills import Fill
 from app.domain.ledger import Account, AccountKey, Transfer, cash_of, keys_of, post
 from app.domain.money import format_amount
+from app.domain.orders import Order
 from app.domain.users import LockedUser, UserId
 
 
@@ -63,11 +64,14 @@ async def book(
     movements: Sequence[Movement],
     known: Mapping[AccountKey, Account] | None = None,
     at: datetime | None = None,
+    opened: Sequence[Order] = (),
+    closed: Sequence[Order] = (),
 ) -> dict[UserId, Decimal]:
     """Write the movements, in order, and return the balances they leave behind.
 
     `known` are accounts that the caller has read already under the same lock, all that the
-    transfers name and that exist. Raises LedgerDisagrees.
+    transfers name and that exist. `opened` and `closed` are the orders that the movements
+    are about, as they are from now on. Raises LedgerDisagrees.
     """
     transfers = [transfer for movement in movements for transfer in movement.transfers]
     keys = keys_of(transfers)
@@ -105,6 +109,8 @@ async def book(
             balances=balances,
             event_numbers=numbers,
             request_ids=[m.request_id for m in movements for _ in m.transfers],
+            opened=opened,
+            closed=closed,
         ),
         at=at,
     )

@@ -6,11 +6,12 @@ constant number of statements whatever the length; one refusal never touches its
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
 from app.db.connection import Connection
-from app.db.dao import ledger_alarms, orders
+from app.db.dao import ledger, ledger_alarms, orders
 from app.db.database import Database
 from app.domain.audit import LedgerStopped
 from app.domain.errors import GoblinError
@@ -34,6 +35,7 @@ from app.domain.orders import (
     Order,
     OrderId,
     OrderNotFound,
+    OrderStatus,
     OrderSymbolUnknown,
 )
 from app.domain.users import LockedUser, User, UserId, credit, debit
@@ -161,7 +163,10 @@ async def place_orders(
 ) -> list[Order | GoblinError]:
     """One verdict for each opening, in order; every user of them is locked by the caller."""
     require_agreement(locked.values())
-    accounts = await get_accounts(conn, [key for o in openings for key in _keys(o, locked)])
+    ground = await ledger.get_order_ground(
+        conn, keys=[key for o in openings for key in _keys(o, locked)], order_count=len(openings)
+    )
+    accounts = {account.key: account for account in ground.accounts}
     used_ids = await _used_client_order_ids(conn, openings)
     balances = {user_id: holder.user.balance for user_id, holder in locked.items()}
     taken: set[tuple[UserId, Symbol]] = set()
@@ -179,23 +184,18 @@ async def place_orders(
         if opening.client_order_id is not None:
             used_ids.add((opening.user_id, opening.client_order_id))
         accepted.append(opening)
-    opened: dict[tuple[UserId, Symbol], Order] = {}
+    opened = {
+        (o.user_id, o.symbol): _order(o, order_id, locked[o.user_id].user.epoch, at=ground.at)
+        for o, order_id in zip(accepted, ground.order_ids, strict=False)
+    }
     if accepted:
-        opened = await orders.insert_orders(
-            conn,
-            user_ids=[o.user_id for o in accepted],
-            epochs=[locked[o.user_id].user.epoch for o in accepted],
-            client_order_ids=[o.client_order_id for o in accepted],
-            symbols=[o.symbol for o in accepted],
-            quantities=[o.quantity for o in accepted],
-            buy_prices=[o.priced.quote.price for o in accepted],
-        )
         await book(
             conn,
             locked=_only(locked, accepted),
             movements=[_opened(o, opened[o.user_id, o.symbol]) for o in accepted],
             known=accounts,
-            at=next(iter(opened.values())).created_at,
+            at=ground.at,
+            opened=list(opened.values()),
         )
     return [
         refusals[position] if position in refusals else opened[opening.user_id, opening.symbol]
@@ -231,16 +231,25 @@ async def close_orders(
         verdicts.append(order.id)
     closed: dict[OrderId, Order] = {}
     if accepted:
-        closed = await orders.close_orders(
+        ground = await ledger.get_order_ground(
             conn,
-            order_ids=list(accepted),
-            sell_prices=[c.priced.quote.price for c in accepted.values()],
+            keys=[key for c in accepted.values() for key in _keys(c, locked)],
+            order_count=0,
         )
+        for order_id, closing in accepted.items():
+            closed[order_id] = replace(
+                active[closing.user_id, closing.symbol],
+                status=OrderStatus.CLOSED,
+                sell_price=closing.priced.quote.price,
+                updated_at=ground.at,
+            )
         await book(
             conn,
             locked=_only(locked, accepted.values()),
             movements=[_closed(c, closed[order_id]) for order_id, c in accepted.items()],
-            at=next(iter(closed.values())).updated_at,
+            known={account.key: account for account in ground.accounts},
+            at=ground.at,
+            closed=list(closed.values()),
         )
     return [
         verdict if isinstance(verdict, GoblinError) else closed[verdict] for verdict in verdicts
@@ -253,14 +262,30 @@ def _order_or_raise(verdict: Order | GoblinError) -> Order:
     return verdict
 
 
-def _keys(opening: Opening, locked: Mapping[UserId, LockedUser]) -> list[AccountKey]:
-    user_id, epoch = opening.user_id, locked[opening.user_id].user.epoch
+def _keys(request: Opening | Closing, locked: Mapping[UserId, LockedUser]) -> list[AccountKey]:
+    user_id, epoch = request.user_id, locked[request.user_id].user.epoch
     return [
         cash_of(user_id, epoch),
         venue_of(user_id, epoch, CASH_ASSET),
-        venue_of(user_id, epoch, opening.symbol),
-        holding_of(user_id, epoch, opening.symbol),
+        venue_of(user_id, epoch, request.symbol),
+        holding_of(user_id, epoch, request.symbol),
     ]
+
+
+def _order(opening: Opening, order_id: OrderId, epoch: int, *, at: datetime) -> Order:
+    return Order(
+        id=order_id,
+        user_id=opening.user_id,
+        epoch=epoch,
+        client_order_id=opening.client_order_id,
+        symbol=opening.symbol,
+        status=OrderStatus.ACTIVE,
+        quantity=opening.quantity,
+        buy_price=opening.priced.quote.price,
+        sell_price=None,
+        created_at=at,
+        updated_at=at,
+    )
 
 
 async def _used_client_order_ids(

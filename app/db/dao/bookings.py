@@ -1,7 +1,7 @@
 """Everything that one batch of money movements writes at once.
 
-One statement for transfers, entries, accounts, fills, events and users, whatever the length
-of the batch: an order would otherwise wait for six round trips one after the other.
+One statement for orders, transfers, entries, accounts, fills, events and users, whatever the
+length of the batch: an order would otherwise wait for seven round trips one after the other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from app.db.connection import Connection
 from app.domain.events import NumberedEvent
 from app.domain.fills import Fill
 from app.domain.ledger import Account, AccountKey, Posting
+from app.domain.orders import Order
 from app.domain.users import UserId
 
 
@@ -28,15 +29,37 @@ class Booking:
     event_numbers: Mapping[UserId, int]
     request_ids: Sequence[str]
     """One for each posting."""
+    opened: Sequence[Order]
+    """New orders, with the ids that were reserved for them."""
+    closed: Sequence[Order]
+    """Orders that were active until now."""
 
 
 async def insert_booking(conn: Connection, *, booking: Booking, at: datetime | None) -> datetime:
     """Write it all as of one instant, now by default, and return it."""
     postings, accounts = booking.postings, list(booking.accounts.values())
-    instant: datetime = await conn.fetchval(
+    row = await conn.fetchrow(
         """
         WITH moment AS MATERIALIZED (
             SELECT coalesce($32::timestamptz, clock_timestamp()) AS at
+        ),
+        opened_orders AS (
+            INSERT INTO transact
+                (id, user_id, epoch, client_order_id, symbol, quantity, buy_price,
+                created_at, updated_at)
+            SELECT new.id, new.user_id, new.epoch, new.client_order_id, new.symbol,
+                new.quantity, new.buy_price, moment.at, moment.at
+            FROM unnest(
+                $34::bigint[], $35::bigint[], $36::int[], $37::text[], $38::text[],
+                $39::numeric[], $40::numeric[]
+            ) AS new (id, user_id, epoch, client_order_id, symbol, quantity, buy_price), moment
+        ),
+        closed_orders AS (
+            UPDATE transact
+            SET status = 2, sell_price = closing.sell_price, updated_at = moment.at
+            FROM unnest($41::bigint[], $42::numeric[]) AS closing (id, sell_price), moment
+            WHERE transact.id = closing.id AND transact.status = 1
+            RETURNING transact.id
         ),
         posting AS MATERIALIZED (
             SELECT nextval('ledger_transfers_id_seq') AS id, given.*
@@ -104,7 +127,7 @@ async def insert_booking(conn: Connection, *, booking: Booking, at: datetime | N
                 AS changed (id, balance, event_number), moment
             WHERE users.id = changed.id
         )
-        SELECT at FROM moment
+        SELECT at, (SELECT count(*) FROM closed_orders) AS closed_count FROM moment
         """,
         [p.transfer.source.user_id for p in postings],
         [p.transfer.cause for p in postings],
@@ -139,5 +162,17 @@ async def insert_booking(conn: Connection, *, booking: Booking, at: datetime | N
         [booking.event_numbers[user_id] for user_id in booking.balances],
         at,
         [p.transfer.reverses_transfer_id for p in postings],
+        [order.id for order in booking.opened],
+        [order.user_id for order in booking.opened],
+        [order.epoch for order in booking.opened],
+        [order.client_order_id for order in booking.opened],
+        [order.symbol for order in booking.opened],
+        [order.quantity for order in booking.opened],
+        [order.buy_price for order in booking.opened],
+        [order.id for order in booking.closed],
+        [order.sell_price for order in booking.closed],
     )
+    assert row is not None, "there is one moment"
+    assert row["closed_count"] == len(booking.closed), "they were active, and are locked"
+    instant: datetime = row["at"]
     return instant

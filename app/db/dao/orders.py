@@ -1,7 +1,6 @@
-"""The table `transact`: paper orders."""
+"""The table `transact`: paper orders. They are written by bookings.insert_booking."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 
 from app.db.connection import Connection, Row
 from app.domain.instruments import Symbol
@@ -23,39 +22,6 @@ def _order(row: Row) -> Order:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
-
-
-async def insert_orders(
-    conn: Connection,
-    *,
-    user_ids: Sequence[UserId],
-    epochs: Sequence[int],
-    client_order_ids: Sequence[str | None],
-    symbols: Sequence[Symbol],
-    quantities: Sequence[Decimal],
-    buy_prices: Sequence[Decimal],
-) -> dict[tuple[UserId, Symbol], Order]:
-    """New active orders, by what is unique about an active order."""
-    rows = await conn.fetch(
-        """
-        WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at)
-        INSERT INTO transact
-            (user_id, epoch, client_order_id, symbol, quantity, buy_price, created_at, updated_at)
-        SELECT new.user_id, new.epoch, new.client_order_id, new.symbol, new.quantity,
-            new.buy_price, moment.at, moment.at
-        FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::numeric[], $6::numeric[])
-            AS new (user_id, epoch, client_order_id, symbol, quantity, buy_price), moment
-        RETURNING id, user_id, epoch, client_order_id, symbol, status, quantity, buy_price,
-            sell_price, created_at, updated_at
-        """,
-        user_ids,
-        epochs,
-        client_order_ids,
-        symbols,
-        quantities,
-        buy_prices,
-    )
-    return {(order.user_id, order.symbol): order for order in map(_order, rows)}
 
 
 async def has_active_order(
@@ -120,26 +86,6 @@ async def get_used_client_order_ids(
         client_order_ids,
     )
     return {(UserId(row["user_id"]), row["client_order_id"]) for row in rows}
-
-
-async def close_orders(
-    conn: Connection, *, order_ids: Sequence[OrderId], sell_prices: Sequence[Decimal]
-) -> dict[OrderId, Order]:
-    """Close active orders that this transaction has locked."""
-    rows = await conn.fetch(
-        """
-        WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at)
-        UPDATE transact
-        SET status = 2, sell_price = closing.sell_price, updated_at = moment.at
-        FROM unnest($1::bigint[], $2::numeric[]) AS closing (id, sell_price), moment
-        WHERE transact.id = closing.id AND transact.status = 1
-        RETURNING transact.id, user_id, epoch, client_order_id, symbol, status, quantity,
-            buy_price, transact.sell_price, created_at, updated_at
-        """,
-        order_ids,
-        sell_prices,
-    )
-    return {order.id: order for order in map(_order, rows)}
 
 
 async def get_order(conn: Connection, *, user_id: UserId, order_id: OrderId) -> Order | None:
