@@ -123,7 +123,7 @@ def test_the_frameworks_own_words_are_nowhere() -> None:
     assert "Body_" not in MADE["swagger.yaml"]
 
 
-OF_THE_OWNER = {TransferMissing, TransferNotReversible, TransferReversed}
+OF_THE_OWNER: set[type[GoblinError]] = {TransferMissing, TransferNotReversible, TransferReversed}
 """Only `python -m app reverse` raises these."""
 
 
