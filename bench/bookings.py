@@ -61,7 +61,7 @@ class Trader(Protocol):
 async def trade(traders: Sequence[Trader], *, seconds: float) -> Run:
     """Let everybody buy and sell for so long; each ends without a position."""
     latencies: list[float] = []
-    cpu_before, begun = time.process_time(), time.perf_counter()
+    begun = time.perf_counter()
 
     async def trade_one(trader: Trader) -> None:
         while time.perf_counter() < begun + seconds:
@@ -71,9 +71,7 @@ async def trade(traders: Sequence[Trader], *, seconds: float) -> Run:
                 latencies.append(time.perf_counter() - sent_at)
 
     await asyncio.gather(*map(trade_one, traders))
-    elapsed = time.perf_counter() - begun
-    share = (time.process_time() - cpu_before) / elapsed
-    return Run(seconds=elapsed, latencies_seconds=latencies, client_share=share)
+    return Run(seconds=time.perf_counter() - begun, latencies_seconds=latencies)
 
 
 class PlainTrader:

@@ -31,23 +31,26 @@ async def measure(installation: Installation, *, rounds: int, seconds: float) ->
         installation.serving("bench.plain", plain=True) as plain_address,
     ):
         clients = await _clients(installation)
-        addresses = {name: plain_address if "without" in name else address for name in clients}
-        measured: dict[str, list[Run]] = {name: [] for name in (*clients, NEW_CLIENT, IDLE, BUSY)}
+        addresses = dict.fromkeys(clients, address)
+        addresses |= {PLAIN_ONE: plain_address, PLAIN_MANY: plain_address}
         traders = await new_client_traders(installation, CLIENTS)
+        logins = [_logins(p) for p in await installation.people(LOGINS, password=PASSWORD)]
+        rows = (*clients, NEW_CLIENT, LOGIN, IDLE, BUSY)
+        measured: dict[str, list[Run]] = {name: [] for name in rows}
         for name, requests in clients.items():  # prepared statements, caches, first connections
-            if name != LOGIN:
-                await drive(addresses[name], requests, seconds=min(seconds, 0.5))
+            await drive(addresses[name], requests, seconds=min(seconds, 0.5))
         for _ in range(rounds):
             for name, requests in clients.items():
                 measured[name].append(await drive(addresses[name], requests, seconds=seconds))
             measured[NEW_CLIENT].append(await trade(traders, seconds=seconds))
             floor = [repeat(request_bytes("GET", "/"))]
             measured[IDLE].append(await drive(address, floor, seconds=seconds))
-            busy, _ = await asyncio.gather(
+            busy, logged_in = await asyncio.gather(
                 drive(address, floor, seconds=seconds),
-                drive(address, clients[LOGIN], seconds=seconds),
+                drive(address, logins, seconds=seconds),
             )
             measured[BUSY].append(busy)
+            measured[LOGIN].append(logged_in)
     _print(measured)
     return _aims(measured)
 
@@ -103,7 +106,6 @@ async def _clients(installation: Installation) -> dict[str, list[Iterator[bytes]
         MANY: [_orders(p) for p in await installation.people(CLIENTS)],
         KEYED: [_keyed_orders(p) for p in await installation.people(CLIENTS)],
         PLAIN_MANY: [_orders(p, "/plain") for p in await installation.people(CLIENTS, plain=True)],
-        LOGIN: [_logins(p) for p in await installation.people(LOGINS, password=PASSWORD)],
     }
 
 

@@ -30,8 +30,8 @@ class Run:
     seconds: float
     latencies_seconds: Sequence[float]
     """One for each answer."""
-    client_share: float
-    """How much of one core the load client itself used."""
+    client_share: float | None = None
+    """How much of one core the load client itself used; None where there is no such client."""
 
     @property
     def per_second(self) -> float:

@@ -7,10 +7,14 @@ the machine slows both sides of one round alike.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Final
 
 from bench.load import Run
 
 Rounds = Sequence[Run]
+
+CLIENT_SHARE_MAX: Final = 0.8
+"""Of one core; above it the client and not the server may set the pace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +49,16 @@ def latency_ms(rounds: Rounds, share: float) -> float:
 def print_rates(title: str, measured: dict[str, Rounds], *, of: str) -> None:
     """A table of rates, each also as a share of the row named `of`."""
     print(f"\n{title}")
-    print(f"  {'':<44}{'per second':>12}{'ratio':>8}{'p50 ms':>9}{'p99 ms':>9}{'client':>8}")
+    print(f"  {'':<52}{'per second':>11}{'ratio':>8}{'p50 ms':>9}{'p99 ms':>9}{'client':>8}")
     for name, rounds in measured.items():
+        shares = [run.client_share for run in rounds if run.client_share is not None]
         print(
-            f"  {name:<44}{per_second(rounds):>12,.0f}{ratio(rounds, measured[of]):>8.2f}"
+            f"  {name:<52}{per_second(rounds):>11,.0f}{ratio(rounds, measured[of]):>8.2f}"
             f"{latency_ms(rounds, 0.5):>9.2f}{latency_ms(rounds, 0.99):>9.2f}"
-            f"{median(run.client_share for run in rounds):>8.0%}"
+            + (f"{median(shares):>8.0%}" if shares else "")
         )
-    busiest = max(run.client_share for rounds in measured.values() for run in rounds)
-    if busiest > CLIENT_SHARE_MAX:
-        print(f"  The load client used {busiest:.0%} of a core: the highest rates are its own.")
+        if shares and max(shares) > CLIENT_SHARE_MAX:
+            print("    the load client was the bottleneck: this rate is its own")
 
 
 def print_aims(aims: Sequence[Aim]) -> None:
@@ -63,7 +67,3 @@ def print_aims(aims: Sequence[Aim]) -> None:
     for aim in aims:
         verdict = "met" if aim.is_met else "MISSED"
         print(f"  {aim.text:<74}{aim.measured:>9.2f}  {verdict}")
-
-
-CLIENT_SHARE_MAX = 0.8
-"""Of one core; above it the client and not the server may set the pace."""

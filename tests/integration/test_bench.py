@@ -1,0 +1,20 @@
+import pytest
+from bench.__main__ import PARTS, run
+
+
+async def test_every_figure_of_the_bench_is_still_measured_and_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    await run(tuple(PARTS), rounds=1, seconds=0.01)
+    printed = capsys.readouterr().out
+    for promised in (
+        "synchronous_commit=on",
+        "GET /users/me",
+        "GET /market/price",
+        "POST + DELETE /order, 1 client",
+        "POST + DELETE /order, 16 clients",
+        "POST /auth/login",
+        "with ledger, events and keys",
+        "GET /users/me is at least 0.30 of GET /",
+    ):
+        assert promised in printed
