@@ -2,6 +2,7 @@
 
 Another seed each time; the one of a failure is printed with it:
     MODEL_SEED=123 pytest tests/concurrency/test_stateful_model.py
+MODEL_SHRINK=1 looks for a shorter life that fails too, for up to five minutes.
 The long form: MODEL_RUNS=5000 MODEL_STEPS=100, and a larger --timeout.
 """
 
@@ -23,7 +24,7 @@ from app.clients.bybit import BybitClient
 from app.clients.venue_http import venue_http_client
 from app.replay import ReplayExchange
 from app.services.market_data import MarketData
-from hypothesis import HealthCheck, given, note, seed, settings
+from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 from tests.concurrency.account_model import Account, Change, by_age, spelled, without_owner
 from tests.concurrency.conftest import Pair
@@ -33,6 +34,7 @@ from tests.conftest import new_person
 SEED = int(os.environ.get("MODEL_SEED") or secrets.randbelow(2**32))
 RUNS = int(os.environ.get("MODEL_RUNS") or 200)
 STEPS = int(os.environ.get("MODEL_STEPS") or 50)
+PHASES = [Phase.generate] + [Phase.shrink] * bool(os.environ.get("MODEL_SHRINK"))
 PARTS = 2  # so that two workers share the runs
 SYMBOLS = ("BTCUSDT", "SOLUSDT", "DOGEUSDT")
 
@@ -258,6 +260,7 @@ async def test_every_life_of_an_account_is_as_the_contract_says(
         database=None,
         suppress_health_check=list(HealthCheck),
         print_blob=False,
+        phases=PHASES,
     )
     @given(taken=st.lists(steps, min_size=STEPS, max_size=STEPS))
     def live(taken: list[Step]) -> None:
