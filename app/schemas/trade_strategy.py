@@ -41,7 +41,7 @@ class TradeStrategyOut(BaseModel):
     id: Identifier
     symbol: SymbolOut
     strategy_id: Identifier
-    timestamp: Interval
+    timestamp: str = Field(examples=["5m"])  # rows of before the check may hold anything
     deleted_at: Instant | None = None
     created_at: Instant
     updated_at: Instant
