@@ -21,6 +21,7 @@ from app.db.migrate import migrate
 from app.db.reach import check_usable
 from app.jobs import poll_events, purge_idempotency_keys, reconciler, tell_events
 from app.jobs.supervisor import Job, supervised
+from app.services.desk import Desk, open_desk
 from app.services.event_feed import EventFeed
 from app.services.market_data import MarketData
 from app.services.passwords import PasswordHasher
@@ -35,6 +36,7 @@ class Resources:
     market: MarketData
     passwords: PasswordHasher
     events: EventFeed
+    desk: Desk
     token_key: TokenKey
     starting_balance: Decimal
 
@@ -53,6 +55,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             await migrate(address, PROJECT / "db" / "migration")
             async with (
                 open_database(address, pool_size=settings.db_pool_size) as db,
+                open_desk(db, batch_max=settings.orders_per_commit_max) as desk,
                 _open_price_source(settings) as source,
             ):
                 market = MarketData(
@@ -67,6 +70,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         market=market,
                         passwords=passwords,
                         events=EventFeed(),
+                        desk=desk,
                         token_key=token_key(settings),
                         starting_balance=settings.starting_balance,
                     )

@@ -3,35 +3,35 @@ each upstream call would allow."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from secrets import token_hex
 from typing import Protocol
 
 from app.clients.bybit import BybitClient
 from app.clients.venue_http import venue_http_client
-from app.db.connection import Connection
-from app.db.dao.idempotency_keys import Answer, KeyedRequest
 from app.db.database import Database
+from app.domain.answers import Answer, KeyedRequest
 from app.domain.errors import GoblinError
 from app.domain.instruments import Category, Symbol
 from app.domain.orders import Order
 from app.domain.quotes import Quote
-from app.domain.users import LockedUser, UserId
+from app.domain.users import UserId
 from app.http.changes import answer
 from app.schemas.common import StandardResponse
 from app.schemas.order import OrderOut
-from app.services import trading
+from app.services.decisions import Closing, Decision, Opening
+from app.services.desk import Desk
 from app.services.market_data import PricedQuote
-from app.services.once import Once
-from app.services.trading import Closing, Opening
+from app.services.settlement import Asked
 
 from bench import plain
-from bench.installation import Installation
+from bench.installation import POOL_SIZE, Installation
 from bench.load import Run
 from bench.report import Aim, Rounds, print_rates, ratio
 
 WORKERS = 16
+BATCH_MAX = 64
 SYMBOL = Symbol("BTCUSDT")
 QUANTITY = Decimal("0.001")
 PRICED = PricedQuote(
@@ -49,6 +49,7 @@ PRICED = PricedQuote(
 PLAIN = "without ledger, events and keys"
 LEDGER = "with ledger and events"
 KEYED = "with ledger, events and keys"
+ALONE = "  the same, each in a transaction of its own"
 
 
 class Trader(Protocol):
@@ -100,54 +101,46 @@ class PlainTrader:
 class LedgerTrader:
     """Books as goblin does, with an idempotency key or without one."""
 
-    def __init__(self, db: Database, user_id: UserId, *, keyed: bool) -> None:
-        self._db, self._user_id, self._keyed = db, user_id, keyed
+    def __init__(self, desk: Desk, user_id: UserId, *, keyed: bool) -> None:
+        self._desk, self._user_id, self._keyed = desk, user_id, keyed
 
     async def buy(self) -> None:
-        priced = await self.price()
-
-        async def work(conn: Connection, locked: LockedUser) -> Answer:
-            opening = Opening(
+        await self._ask(
+            Opening(
                 user_id=self._user_id,
                 symbol=SYMBOL,
                 quantity=QUANTITY,
-                priced=priced,
+                priced=await self.price(),
                 request_id="bench",
             )
-            return _answer(await trading.place_order(conn, opening, locked=locked))
-
-        await self._once(work)
+        )
 
     async def sell(self) -> None:
-        priced = await self.price()
-
-        async def work(conn: Connection, locked: LockedUser) -> Answer:
-            closing = Closing(
+        await self._ask(
+            Closing(
                 user_id=self._user_id,
                 symbol=SYMBOL,
-                priced=priced,
+                priced=await self.price(),
                 request_id="bench",
             )
-            return _answer(await trading.close_order(conn, closing, locked=locked))
-
-        await self._once(work)
+        )
 
     async def price(self) -> PricedQuote:
         """What the order fills at."""
         return PRICED
 
-    async def _once(self, work: Callable[[Connection, LockedUser], Awaitable[Answer]]) -> None:
+    async def _ask(self, request: Opening | Closing) -> None:
         keyed = None
         if self._keyed:
             keyed = KeyedRequest(user_id=self._user_id, key=token_hex(8), fingerprint=b"bench")
-        await Once(db=self._db, user_id=self._user_id, keyed=keyed, refuse=_refuse).run(work)
+        await self._desk.ask(Asked(request=request, keyed=keyed, respond=_respond, refuse=_refuse))
 
 
 class NewClientTrader(LedgerTrader):
     """The same booking at a price that each order fetches with an HTTP client of its own."""
 
-    def __init__(self, db: Database, user_id: UserId, *, exchange_url: str) -> None:
-        super().__init__(db, user_id, keyed=False)
+    def __init__(self, desk: Desk, user_id: UserId, *, exchange_url: str) -> None:
+        super().__init__(desk, user_id, keyed=False)
         self._exchange_url = exchange_url
 
     async def price(self) -> PricedQuote:
@@ -160,8 +153,9 @@ class NewClientTrader(LedgerTrader):
 
 async def new_client_traders(installation: Installation, count: int) -> list[NewClientTrader]:
     """The baseline that the orders' rate is compared with."""
+    desk = Desk(installation.db, batch_max=BATCH_MAX)
     return [
-        NewClientTrader(installation.db, person.user.id, exchange_url=installation.exchange_url)
+        NewClientTrader(desk, person.user.id, exchange_url=installation.exchange_url)
         for person in await installation.people(count)
     ]
 
@@ -169,6 +163,8 @@ async def new_client_traders(installation: Installation, count: int) -> list[New
 async def measure(installation: Installation, *, rounds: int, seconds: float) -> list[Aim]:
     """Print the tables; return the aims and what they came to."""
     aims = []
+    desk = Desk(installation.db, batch_max=BATCH_MAX)
+    alone = Desk(installation.db, batch_max=1, batches_at_once=POOL_SIZE)
     for workers in (1, WORKERS):
         traders: dict[str, list[Trader]] = {
             PLAIN: [
@@ -176,11 +172,15 @@ async def measure(installation: Installation, *, rounds: int, seconds: float) ->
                 for p in await installation.people(workers, plain=True)
             ],
             LEDGER: [
-                LedgerTrader(installation.db, p.user.id, keyed=False)
+                LedgerTrader(desk, p.user.id, keyed=False)
                 for p in await installation.people(workers)
             ],
             KEYED: [
-                LedgerTrader(installation.db, p.user.id, keyed=True)
+                LedgerTrader(desk, p.user.id, keyed=True)
+                for p in await installation.people(workers)
+            ],
+            ALONE: [
+                LedgerTrader(alone, p.user.id, keyed=True)
                 for p in await installation.people(workers)
             ],
         }
@@ -200,6 +200,10 @@ async def measure(installation: Installation, *, rounds: int, seconds: float) ->
             )
         )
     return aims
+
+
+def _respond(decision: Decision) -> Answer:
+    return _answer(decision.order)
 
 
 def _answer(order: Order) -> Answer:

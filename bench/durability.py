@@ -2,6 +2,7 @@
 
 import asyncpg
 from app.db.database import open_database
+from app.services.desk import Desk
 
 from bench.bookings import LedgerTrader
 from bench.installation import Installation
@@ -28,7 +29,7 @@ async def check(installation: Installation) -> None:
     admin = await asyncpg.connect(**installation.address.connect_arguments())
     try:
         async with open_database(installation.address, pool_size=1) as db:
-            trader = LedgerTrader(db, person.user.id, keyed=False)
+            trader = LedgerTrader(Desk(db, batch_max=1), person.user.id, keyed=False)
             before = await admin.fetchval(_WAL_SYNCS)
             for _ in range(ORDERS // 2):
                 await trader.buy()

@@ -15,7 +15,7 @@ import uvloop
 from app.core.config import Settings, load_settings
 from app.core.logging import configure_logging
 from app.db.connection import Connection, Row
-from app.db.dao import orders, users
+from app.db.dao import users
 from app.db.database import Database
 from app.domain.instruments import Symbol
 from app.domain.money import cash_value
@@ -41,11 +41,9 @@ async def buy(
         user = (await users.lock_users(conn, user_ids=[user_id])).get(user_id)
         if user is None:
             raise UserGone
-        active = await orders.get_active_orders(
-            conn, user_ids=[user_id], epochs=[1], symbols=[symbol]
-        )
+        active = await _get_active_order(conn, user_id=user_id, symbol=symbol)
         balance = debit(user.user.balance, cash_value(price, quantity))
-        if active:
+        if active is not None:
             raise ActiveOrderExists(symbol)
         order = await _insert_order(
             conn, user_id=user_id, symbol=symbol, quantity=quantity, price=price
@@ -60,16 +58,27 @@ async def close(db: Database, *, user_id: UserId, symbol: Symbol, price: Decimal
         user = (await users.lock_users(conn, user_ids=[user_id])).get(user_id)
         if user is None:
             raise UserGone
-        active = await orders.get_active_orders(
-            conn, user_ids=[user_id], epochs=[1], symbols=[symbol]
-        )
-        order = active.get((user_id, symbol))
+        order = await _get_active_order(conn, user_id=user_id, symbol=symbol)
         if order is None:
             raise OrderNotFound(symbol)
         balance = credit(user.user.balance, cash_value(price, order.quantity))
         closed = await _close_order(conn, order_id=order.id, price=price)
         await _update_balance(conn, user_id=user_id, balance=balance)
         return closed
+
+
+async def _get_active_order(conn: Connection, *, user_id: UserId, symbol: Symbol) -> Order | None:
+    row = await conn.fetchrow(
+        """
+        SELECT id, user_id, epoch, client_order_id, symbol, status, quantity, buy_price,
+            sell_price, created_at, updated_at
+        FROM transact
+        WHERE user_id = $1 AND epoch = 1 AND symbol = $2 AND status = 1
+        """,
+        user_id,
+        symbol,
+    )
+    return None if row is None else _order(row)
 
 
 async def _insert_order(

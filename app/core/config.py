@@ -80,6 +80,12 @@ class Settings(BaseSettings):
     db_pool_size: int = Field(
         20, ge=2, le=1000, description="Most connections that one process opens."
     )
+    orders_per_commit_max: int = Field(
+        64,
+        ge=1,
+        le=1000,
+        description="Most money requests that share a transaction; 1 gives each its own.",
+    )
     data_dir: Path = Field(
         PROJECT / "data",
         description="Folder of the embedded database and the generated JWT secret.",

@@ -57,12 +57,14 @@ class Database:
         async with self._borrowed() as raw, raw.transaction():
             yield raw
 
-    async def run_in_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def run_in_transaction(
+        self, work: Callable[[Connection], Awaitable[T]], *, retries_max: int = RETRIES_MAX
+    ) -> T:
         """Do `work` in a transaction; again if a deadlock or serialization failure undid it.
 
-        `work` may run RETRIES_MAX times more. Raises DatabaseBusy when that was not enough.
+        `work` may run `retries_max` times more. Raises DatabaseBusy when that was not enough.
         """
-        retries_left = RETRIES_MAX
+        retries_left = retries_max
         while True:
             try:
                 async with self.transaction() as conn:

@@ -72,6 +72,8 @@ class Account:
     key: AccountKey
     balance: Decimal
     version: int
+    is_new: bool = False
+    """Known by its id alone so far: the booking that first uses it also writes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,21 +4,21 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
 from app.db.connection import Connection
-from app.db.dao.idempotency_keys import Answer, KeyedRequest
+from app.domain.answers import Answer, KeyedRequest
 from app.domain.errors import GoblinError
 from app.domain.users import LockedUser, User
 from app.http.dependencies import CurrentUser, ResourcesOf
 from app.http.errors import goblin_error_body, status_of
 from app.resources import Resources
+from app.services.decisions import Decision, MoneyRequest
 from app.services.once import Once
-
-Prepared = TypeVar("Prepared")
+from app.services.settlement import Asked
 
 KEY_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 IdempotencyKey = Annotated[
@@ -53,12 +53,22 @@ class Change:
         body: BaseModel | None = None,
     ) -> Response:
         """Do the work in one transaction under the user's lock, or answer as the first time."""
-        return await self._respond(await self._once(body, None).run(work))
+        return await self._respond(await self._once(self._keyed(body, None)).run(work))
 
-    async def run_prepared(
+    async def settle(
         self,
-        prepare: Callable[[], Awaitable[Prepared]],
-        work: Callable[[Connection, LockedUser, Prepared], Awaitable[Answer]],
+        request: MoneyRequest,
+        respond: Callable[[Decision], Answer],
+        *,
+        body: BaseModel | None = None,
+    ) -> Response:
+        """Move money, in one commit with whoever else asks for it now."""
+        return await self._settle(request, respond, self._keyed(body, None))
+
+    async def settle_prepared(
+        self,
+        prepare: Callable[[], Awaitable[MoneyRequest]],
+        respond: Callable[[Decision], Answer],
         *,
         body: BaseModel | None = None,
         fallback_key: str | None = None,
@@ -67,24 +77,31 @@ class Change:
 
         `fallback_key` stands in where no Idempotency-Key was sent.
         """
-        once = self._once(body, fallback_key)
+        keyed = self._keyed(body, fallback_key)
         try:
-            prepared = await prepare()
+            request = await prepare()
         except GoblinError as error:
-            return await self._respond(await once.or_earlier(error))
+            return await self._respond(await self._once(keyed).or_earlier(error))
+        return await self._settle(request, respond, keyed)
 
-        async def prepared_work(conn: Connection, locked: LockedUser) -> Answer:
-            return await work(conn, locked, prepared)
+    async def _settle(
+        self,
+        request: MoneyRequest,
+        respond: Callable[[Decision], Answer],
+        keyed: KeyedRequest | None,
+    ) -> Response:
+        asked = Asked(request=request, keyed=keyed, respond=respond, refuse=self._refuse)
+        return await self._respond(await self.resources.desk.ask(asked))
 
-        return await self._respond(await once.run(prepared_work))
-
-    def _once(self, body: BaseModel | None, fallback_key: str | None) -> Once:
+    def _keyed(self, body: BaseModel | None, fallback_key: str | None) -> KeyedRequest | None:
         key = self._key if self._key is not None else fallback_key
-        keyed = None
-        if key is not None:
-            keyed = KeyedRequest(
-                user_id=self.user.id, key=key, fingerprint=_fingerprint(self._request, body)
-            )
+        if key is None:
+            return None
+        return KeyedRequest(
+            user_id=self.user.id, key=key, fingerprint=_fingerprint(self._request, body)
+        )
+
+    def _once(self, keyed: KeyedRequest | None) -> Once:
         return Once(db=self.resources.db, user_id=self.user.id, keyed=keyed, refuse=self._refuse)
 
     def _refuse(self, error: GoblinError) -> Answer:

@@ -12,12 +12,12 @@ from fastapi.routing import APIRoute
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from app.db.errors import DatabaseBusy, DatabaseUnavailable, ValueNotStorable
+from app.domain.answers import KeyReused, RequestInProgress
 from app.domain.errors import GoblinError, Invalid
 from app.http.dependencies import UNAUTHENTICATED, get_current_user
 from app.http.exact_json import ExactRequest
 from app.http.openapi import ROUTE_EXAMPLE, ROUTE_LINKS, declare, declare_code
 from app.services.booking import LedgerDisagrees
-from app.services.once import KeyReused, RequestInProgress
 
 
 class TextConvertor(PathConvertor):

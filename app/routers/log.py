@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from app.core.constants import LOG_CREATED
 from app.db.connection import Connection
 from app.db.dao import logs
-from app.db.dao.idempotency_keys import Answer
+from app.domain.answers import Answer
 from app.domain.instruments import Symbol
 from app.domain.logs import LogEntry
 from app.domain.users import LockedUser

@@ -2,12 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import Body, Path, Query, Response
+from fastapi import Body, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from app.core.constants import ORDER_CLOSED
-from app.db.connection import Connection
-from app.db.dao.idempotency_keys import Answer
+from app.domain.answers import Answer
 from app.domain.audit import LedgerStopped
 from app.domain.errors import UpstreamInvalid, UpstreamUnavailable
 from app.domain.instruments import Symbol
@@ -21,7 +20,7 @@ from app.domain.orders import (
     OrderStatus,
     OrderSymbolUnknown,
 )
-from app.domain.users import BalanceLimitExceeded, InsufficientBalance, LockedUser
+from app.domain.users import BalanceLimitExceeded, InsufficientBalance, UserId
 from app.http.changes import Change, ChangeOf, answer
 from app.http.dependencies import AsOf, CurrentUser, PathId, ResourcesOf, id_or_raise
 from app.http.routing import Router
@@ -47,8 +46,8 @@ from app.schemas.order import (
     PageMeta,
 )
 from app.services import history, trading
+from app.services.decisions import Closing, Decision, Opening
 from app.services.market_data import PricedQuote
-from app.services.trading import Closing, Opening
 
 router = Router(prefix="/order", tag="order")
 
@@ -81,24 +80,17 @@ async def create_order(body: OrderCreate, change: ChangeOf) -> Response:
     """
     symbol = Symbol(body.symbol)
 
-    async def prepare() -> PricedQuote:
-        return await trading.fill_price(change.resources.market, symbol)
-
-    async def work(conn: Connection, locked: LockedUser, priced: PricedQuote) -> Answer:
-        opening = Opening(
-            user_id=locked.user.id,
-            symbol=symbol,
-            quantity=body.quantity,
-            priced=priced,
+    async def opening() -> Opening:
+        return _opening(
+            body,
+            user_id=change.user.id,
+            priced=await trading.fill_price(change.resources.market, symbol),
             request_id=change.request_id,
-            client_order_id=body.client_order_id,
         )
-        order = await trading.place_order(conn, opening, locked=locked)
-        return answer(StandardResponse(data=OrderOut.of(order)), status=201)
 
     # A colon cannot be part of a header's key, so the two never meet.
     client_key = None if body.client_order_id is None else f"order:{body.client_order_id}"
-    return await change.run_prepared(prepare, work, body=body, fallback_key=client_key)
+    return await change.settle_prepared(opening, _opened, body=body, fallback_key=client_key)
 
 
 @router.endpoint(
@@ -109,18 +101,12 @@ async def create_order(body: OrderCreate, change: ChangeOf) -> Response:
     errors=(*_UPSTREAM, LedgerStopped),
 )
 async def preview_order(
-    body: OrderCreate, user: CurrentUser, resources: ResourcesOf
+    body: OrderCreate, user: CurrentUser, resources: ResourcesOf, request: Request
 ) -> StandardResponse[OrderPreview]:
     """The price, the cost and the balance after buying, or the refusal; books nothing."""
     priced = await trading.fill_price(resources.market, Symbol(body.symbol))
-    outcome = await trading.preview(
-        resources.db,
-        user=user,
-        symbol=Symbol(body.symbol),
-        quantity=body.quantity,
-        priced=priced,
-        client_order_id=body.client_order_id,
-    )
+    opening = _opening(body, user_id=user.id, priced=priced, request_id=request.state.request_id)
+    outcome = await trading.preview(resources.db, opening)
     return StandardResponse(data=OrderPreview.of(outcome))
 
 
@@ -235,16 +221,33 @@ async def get_order(
 
 
 async def _close(symbol: Symbol, change: Change) -> Response:
-    async def prepare() -> PricedQuote:
-        return await trading.close_price(
+    async def closing() -> Closing:
+        priced = await trading.close_price(
             change.resources.db, change.resources.market, user=change.user, symbol=symbol
         )
-
-    async def work(conn: Connection, locked: LockedUser, priced: PricedQuote) -> Answer:
-        closing = Closing(
-            user_id=locked.user.id, symbol=symbol, priced=priced, request_id=change.request_id
+        return Closing(
+            user_id=change.user.id, symbol=symbol, priced=priced, request_id=change.request_id
         )
-        order = await trading.close_order(conn, closing, locked=locked)
-        return answer(StandardResponse(message=ORDER_CLOSED, data=OrderOut.of(order)))
 
-    return await change.run_prepared(prepare, work)
+    return await change.settle_prepared(closing, _closed)
+
+
+def _opening(
+    body: OrderCreate, *, user_id: UserId, priced: PricedQuote, request_id: str
+) -> Opening:
+    return Opening(
+        user_id=user_id,
+        symbol=Symbol(body.symbol),
+        quantity=body.quantity,
+        priced=priced,
+        request_id=request_id,
+        client_order_id=body.client_order_id,
+    )
+
+
+def _opened(decision: Decision) -> Answer:
+    return answer(StandardResponse(data=OrderOut.of(decision.order)), status=201)
+
+
+def _closed(decision: Decision) -> Answer:
+    return answer(StandardResponse(message=ORDER_CLOSED, data=OrderOut.of(decision.order)))

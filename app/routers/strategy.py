@@ -7,7 +7,7 @@ from fastapi import Query, Response
 from app.core.constants import strategy_deleted
 from app.db.connection import Connection
 from app.db.dao import strategies as dao
-from app.db.dao.idempotency_keys import Answer
+from app.domain.answers import Answer
 from app.domain.strategies import SlugImpossible, StrategyId, StrategyNotFound
 from app.domain.users import LockedUser
 from app.http.changes import ChangeOf, answer

@@ -7,7 +7,7 @@ from fastapi import Query, Response
 from app.core.constants import trade_strategy_deleted
 from app.db.connection import Connection
 from app.db.dao import trade_strategies as dao
-from app.db.dao.idempotency_keys import Answer
+from app.domain.answers import Answer
 from app.domain.instruments import Symbol
 from app.domain.strategies import AssignmentId, AssignmentNotFound, StrategyId, StrategyMissing
 from app.domain.users import LockedUser

@@ -3,7 +3,7 @@
 from fastapi import Response
 
 from app.db.connection import Connection
-from app.db.dao.idempotency_keys import Answer
+from app.domain.answers import Answer
 from app.domain.ledger import BeforeTheLedger
 from app.domain.users import BalanceLimitExceeded, InsufficientBalance, LockedUser
 from app.http.changes import ChangeOf, answer
@@ -12,6 +12,7 @@ from app.http.routing import Router
 from app.schemas.common import StandardResponse
 from app.schemas.users import Movement, Reset, UserOut
 from app.services import accounts
+from app.services.decisions import Decision, Deposit, Withdrawal
 
 router = Router(prefix="/users", tag="users")
 
@@ -35,14 +36,8 @@ async def get_me(
 )
 async def deposit(body: Movement, change: ChangeOf) -> Response:
     """Add paper cash."""
-
-    async def work(conn: Connection, locked: LockedUser) -> Answer:
-        user = await accounts.deposit(
-            conn, locked, amount=body.amount, request_id=change.request_id
-        )
-        return answer(StandardResponse(data=UserOut.of(user)))
-
-    return await change.run(work, body=body)
+    request = Deposit(user_id=change.user.id, amount=body.amount, request_id=change.request_id)
+    return await change.settle(request, _balance, body=body)
 
 
 @router.change(
@@ -54,14 +49,8 @@ async def deposit(body: Movement, change: ChangeOf) -> Response:
 )
 async def withdraw(body: Movement, change: ChangeOf) -> Response:
     """Take paper cash out."""
-
-    async def work(conn: Connection, locked: LockedUser) -> Answer:
-        user = await accounts.withdraw(
-            conn, locked, amount=body.amount, request_id=change.request_id
-        )
-        return answer(StandardResponse(data=UserOut.of(user)))
-
-    return await change.run(work, body=body)
+    request = Withdrawal(user_id=change.user.id, amount=body.amount, request_id=change.request_id)
+    return await change.settle(request, _balance, body=body)
 
 
 @router.change("POST", "/me/reset", summary="Begin anew", response_model=StandardResponse[UserOut])
@@ -75,3 +64,7 @@ async def reset(body: Reset, change: ChangeOf) -> Response:
         return answer(StandardResponse(data=UserOut.of(user)))
 
     return await change.run(work, body=body)
+
+
+def _balance(decision: Decision) -> Answer:
+    return answer(StandardResponse(data=UserOut.of(decision.user)))

@@ -7,7 +7,7 @@ from fastapi import Path, Response
 from app.core.constants import watchlist_entry_deleted
 from app.db.connection import Connection
 from app.db.dao import watchlists
-from app.db.dao.idempotency_keys import Answer
+from app.domain.answers import Answer
 from app.domain.instruments import Symbol
 from app.domain.users import LockedUser
 from app.domain.watchlists import WatchlistEntryNotFound, WatchlistSymbolTooLong

@@ -16,8 +16,6 @@ from app.domain.users import (
     User,
     UserId,
     WrongCredentials,
-    credit,
-    debit,
 )
 from app.services.booking import Movement, book, require_agreement
 from app.services.passwords import PasswordHasher
@@ -104,38 +102,6 @@ async def log_in(db: Database, hasher: PasswordHasher, *, email: str, password: 
     return found.user
 
 
-async def deposit(
-    conn: Connection, locked: LockedUser, *, amount: Decimal, request_id: str
-) -> User:
-    """Add paper cash. Raises BalanceLimitExceeded, LedgerStopped."""
-    require_agreement([locked])
-    user = locked.user
-    credit(user.balance, amount)
-    transfer = Transfer(
-        cause=Cause.DEPOSIT,
-        source=funding_of(user.id, user.epoch),
-        target=cash_of(user.id, user.epoch),
-        amount=amount,
-    )
-    return await _move(conn, locked, transfer, EventType.DEPOSITED, request_id)
-
-
-async def withdraw(
-    conn: Connection, locked: LockedUser, *, amount: Decimal, request_id: str
-) -> User:
-    """Take paper cash out. Raises InsufficientBalance, LedgerStopped."""
-    require_agreement([locked])
-    user = locked.user
-    debit(user.balance, amount)
-    transfer = Transfer(
-        cause=Cause.WITHDRAWAL,
-        source=cash_of(user.id, user.epoch),
-        target=funding_of(user.id, user.epoch),
-        amount=amount,
-    )
-    return await _move(conn, locked, transfer, EventType.WITHDRAWN, request_id)
-
-
 async def reset(conn: Connection, locked: LockedUser, *, balance: Decimal, request_id: str) -> User:
     """Begin a new epoch with this balance; the old one stays readable and untouched.
 
@@ -180,24 +146,3 @@ async def epoch_and_cash_at(
     if cash is None:
         raise BeforeTheLedger(await ledger.get_first_opened_at(conn, user_id=user_id))
     return cash.key.epoch, cash.balance
-
-
-async def _move(
-    conn: Connection, locked: LockedUser, transfer: Transfer, kind: EventType, request_id: str
-) -> User:
-    user = locked.user
-    balances = await book(
-        conn,
-        locked={user.id: locked},
-        movements=[
-            Movement(
-                user_id=user.id,
-                epoch=user.epoch,
-                type=kind,
-                data={"amount": transfer.amount},
-                request_id=request_id,
-                transfers=[transfer],
-            )
-        ],
-    )
-    return replace(user, balance=balances[user.id])

@@ -1,7 +1,8 @@
 """Writing down what was decided: transfers, fills, events and balances, all at once.
 
-The caller has locked the users. A movement is what one request does; a batch of them is
-written with a constant number of statements.
+The caller has locked the users, or has read them and finds out here whether that still holds:
+every change of a user raises the number of their last event. A movement is what one request
+does; a batch of them is written with a constant number of statements.
 """
 
 import json
@@ -12,6 +13,8 @@ from decimal import Decimal
 
 from app.db.connection import Connection
 from app.db.dao import bookings, ledger
+from app.db.errors import DatabaseBusy
+from app.domain.answers import KeptAnswer
 from app.domain.audit import LedgerStopped
 from app.domain.errors import Unavailable
 from app.domain.events import EventType, NumberedEvent
@@ -20,6 +23,10 @@ from app.domain.ledger import Account, AccountKey, Transfer, cash_of, keys_of, p
 from app.domain.money import format_amount
 from app.domain.orders import Order
 from app.domain.users import LockedUser, UserId
+
+
+class Overtaken(DatabaseBusy):
+    """A user was changed between being read and being written; nothing was written."""
 
 
 class LedgerDisagrees(Unavailable):
@@ -66,12 +73,14 @@ async def book(
     at: datetime | None = None,
     opened: Sequence[Order] = (),
     closed: Sequence[Order] = (),
+    kept: Sequence[KeptAnswer] = (),
 ) -> dict[UserId, Decimal]:
     """Write the movements, in order, and return the balances they leave behind.
 
     `known` are accounts that the caller has read already under the same lock, all that the
     transfers name and that exist. `opened` and `closed` are the orders that the movements
-    are about, as they are from now on. Raises LedgerDisagrees.
+    are about, as they are from now on; `kept` are the answers to those that carried a key.
+    Raises LedgerDisagrees and, where `locked` were only read, Overtaken.
     """
     transfers = [transfer for movement in movements for transfer in movement.transfers]
     keys = keys_of(transfers)
@@ -99,7 +108,7 @@ async def book(
                 request_id=movement.request_id,
             )
         )
-    await bookings.insert_booking(
+    written_at = await bookings.insert_booking(
         conn,
         booking=bookings.Booking(
             postings=postings,
@@ -108,12 +117,16 @@ async def book(
             events=events,
             balances=balances,
             event_numbers=numbers,
+            read_numbers={user_id: holder.event_number for user_id, holder in locked.items()},
             request_ids=[m.request_id for m in movements for _ in m.transfers],
             opened=opened,
             closed=closed,
+            kept=kept,
         ),
         at=at,
     )
+    if written_at is None:
+        raise Overtaken
     return balances
 
 

@@ -10,32 +10,14 @@ from dataclasses import dataclass
 
 from app.db.connection import Connection
 from app.db.dao import idempotency_keys, users
-from app.db.dao.idempotency_keys import Answer, KeyedRequest
 from app.db.database import Database
 from app.db.errors import DatabaseBusy, RowLocked
-from app.domain.errors import Conflict, GoblinError, Invalid, NotFound, Refused
+from app.domain.answers import Answer, KeyedRequest, KeyReused, RequestInProgress
+from app.domain.errors import Conflict, GoblinError, NotFound, Refused
 from app.domain.users import LockedUser, UserGone, UserId
 
 Work = Callable[[Connection, LockedUser], Awaitable[Answer]]
 Refusal = Callable[[GoblinError], Answer]
-
-
-class KeyReused(Invalid):
-    """The key belongs to another request."""
-
-    code = "idempotency_key_reused"
-
-    def __init__(self) -> None:
-        super().__init__("this Idempotency-Key was used for a different request: choose another")
-
-
-class RequestInProgress(Conflict):
-    """The first request with this key is still running."""
-
-    code = "request_in_progress"
-
-    def __init__(self) -> None:
-        super().__init__("the first request with this key is still running: ask again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

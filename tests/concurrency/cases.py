@@ -10,6 +10,8 @@ import asyncpg
 import httpx
 from tests.conftest import Person
 
+SETTLING = "WITH unchanged"
+
 Request = dict[str, Any]
 """Keyword arguments of httpx's `request`."""
 
@@ -23,6 +25,13 @@ class Case:
     request: Callable[[Sequence[int]], Request]
     status: int
     before: tuple[Request, ...] = ()
+    is_settled: bool = False
+    """By the desk: one statement that writes is a transaction by itself."""
+
+    @property
+    def commits_with(self) -> str:
+        """What the statement that makes it durable begins with."""
+        return SETTLING if self.is_settled else "COMMIT;"
 
     async def prepare(self, person: Person) -> Request:
         ids: list[int] = []
@@ -53,21 +62,21 @@ ASSIGNMENT = post("/trade-strategy", symbol="BTCUSDT", strategy_id=-1)
 
 CASES = (
     Case("deposit", ("POST", "/users/me/deposit"),
-         lambda _: post("/users/me/deposit", amount="12.5"), 200),
+         lambda _: post("/users/me/deposit", amount="12.5"), 200, is_settled=True),
     Case("withdraw", ("POST", "/users/me/withdraw"),
-         lambda _: post("/users/me/withdraw", amount="12.5"), 200),
+         lambda _: post("/users/me/withdraw", amount="12.5"), 200, is_settled=True),
     Case("withdraw too much", ("POST", "/users/me/withdraw"),
-         lambda _: post("/users/me/withdraw", amount="9000000000"), 400),
+         lambda _: post("/users/me/withdraw", amount="9000000000"), 400, is_settled=True),
     Case("reset", ("POST", "/users/me/reset"),
          lambda _: post("/users/me/reset", balance="77"), 200, (BUY,)),
     Case("buy", ("POST", "/order"),
          lambda _: post("/order", symbol="ETHUSDT", quantity="1", client_order_id="mine"),
-         201, (BUY,)),
+         201, (BUY,), is_settled=True),
     Case("sell by body", ("DELETE", "/order"),
          lambda _: {"method": "DELETE", "url": "/order", "json": {"symbol": "BTCUSDT"}},
-         200, (BUY,)),
+         200, (BUY,), is_settled=True),
     Case("sell by path", ("DELETE", "/order/{id_or_symbol:text}"),
-         lambda _: {"method": "DELETE", "url": "/order/BTCUSDT"}, 200, (BUY,)),
+         lambda _: {"method": "DELETE", "url": "/order/BTCUSDT"}, 200, (BUY,), is_settled=True),
     Case("sell nothing", ("DELETE", "/order"),
          lambda _: {"method": "DELETE", "url": "/order?symbol=BTCUSDT"}, 400),
     Case("watch", ("POST", "/watchlist"),

@@ -2,12 +2,21 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import asyncpg
+from app.db.database import Database
+from app.resources import Resources
+from app.services.desk import Desk
 
 T = TypeVar("T")
+
+
+def with_pool(resources: Resources, pool: asyncpg.Pool) -> Resources:
+    """The same resources, where requests take their connections from this pool."""
+    db = Database(pool)
+    return replace(resources, db=db, desk=Desk(db, batch_max=64))
 
 
 @dataclass(frozen=True)
@@ -50,11 +59,22 @@ class Faults:
         self._at: int | None = None
         self._at_query: str | None = None
         self._times = 0
+        self._overtaken_at: str | None = None
 
     def arm(
-        self, fault: Fault, *, at: int | None = None, at_query: str | None = None, times: int = 1
+        self,
+        fault: Fault,
+        *,
+        at: int | None = None,
+        at_query: str | None = None,
+        times: int = 1,
+        overtaken_at: str | None = None,
     ) -> None:
-        """Let the `at`-th statement from now on fail, or the first `times` like `at_query`."""
+        """Let the `at`-th statement from now on fail, or the first `times` like `at_query`.
+
+        Where the first like `overtaken_at` was in vain, the count begins after it.
+        """
+        self._overtaken_at = overtaken_at
         self.seen, self.has_struck, self._times = 0, False, times
         self._fault, self._at, self._at_query = fault, at, at_query
 
@@ -64,6 +84,11 @@ class Faults:
     async def around(
         self, conn: asyncpg.Connection, query: str, run: Callable[[], Awaitable[T]]
     ) -> T:
+        if self._overtaken_at is not None:
+            if self._overtaken_at not in query:
+                return await run()
+            self._overtaken_at = None
+            return await asyncpg.Connection.fetchrow(conn, "SELECT WHERE false")  # type: ignore[no-any-return]
         self.seen += 1
         fault = self._fault
         if fault is None or not self._is_due(query):

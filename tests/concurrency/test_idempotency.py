@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,7 @@ import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
-from app.db.database import Database, open_pool
+from app.db.database import open_pool
 from app.http.changes import get_change
 from app.jobs.purge_idempotency_keys import purge
 from app.main import ROUTERS
@@ -19,7 +18,7 @@ from app.replay import ReplayExchange
 from fastapi.routing import APIRoute
 from tests.concurrency.cases import CASES, NAMES, Case, Request, ask, post, rows_of, shape
 from tests.concurrency.conftest import Pair, at_once
-from tests.concurrency.faults import LOST_ANSWER, Faults, faulty_connections
+from tests.concurrency.faults import LOST_ANSWER, Faults, faulty_connections, with_pool
 from tests.conftest import Person
 from tests.integration.api.test_conventions import assert_is_error
 
@@ -98,7 +97,7 @@ async def forgetful(pair: Pair, faults: Faults) -> AsyncIterator[Pair]:
     connection_class = faulty_connections(faults)
     async with open_pool(pair.first.address, size=4, connection_class=connection_class) as pool:
         before = pair.first.app.state.resources
-        pair.first.app.state.resources = replace(before, db=Database(pool))
+        pair.first.app.state.resources = with_pool(before, pool)
         yield pair
         pair.first.app.state.resources = before
 
@@ -114,7 +113,7 @@ async def test_an_answer_that_was_lost_after_the_commit_is_given_again(
 ) -> None:
     here, there = await forgetful.person(balance="1000000")
     request, key = await case.prepare(here), next(_keys)
-    faults.arm(LOST_ANSWER, at_query="COMMIT;")
+    faults.arm(LOST_ANSWER, at_query=case.commits_with)
     lost = await ask(here, request, key=key)
     assert faults.has_struck
     assert_is_error(lost, 503, "database_unavailable")

@@ -5,12 +5,13 @@ from decimal import Decimal
 from app.db.dao import users
 from app.domain.errors import GoblinError
 from app.domain.instruments import Category, Symbol
-from app.domain.orders import ActiveOrderExists, ClientOrderIdUsed, Order, OrderNotFound
+from app.domain.orders import ActiveOrderExists, ClientOrderIdUsed, OrderNotFound
 from app.domain.quotes import Quote
 from app.domain.users import BalanceLimitExceeded, InsufficientBalance, UserId
+from app.services.decisions import Closing, Decision, Opening
 from app.services.market_data import PricedQuote
-from app.services.trading import Closing, Opening, close_orders, place_orders
 from tests.conftest import Installation, new_person
+from tests.integration.books import settle_all
 
 
 def priced(symbol: str, price: str) -> PricedQuote:
@@ -38,7 +39,7 @@ def opening(
     )
 
 
-def kinds(verdicts: list[Order | GoblinError]) -> list[type]:
+def kinds(verdicts: list[Decision | GoblinError]) -> list[type]:
     return [type(verdict) for verdict in verdicts]
 
 
@@ -48,8 +49,7 @@ async def test_one_refusal_in_a_batch_never_touches_its_neighbours(
     rich = await new_person(installation, balance="100")
     poor = await new_person(installation, balance="5")
     async with installation.resources.db.transaction() as conn:
-        locked = await users.lock_users(conn, user_ids=[rich.user.id, poor.user.id])
-        verdicts = await place_orders(
+        verdicts = await settle_all(
             conn,
             [
                 opening(rich.user.id, "AAA", "3", client="one"),
@@ -60,23 +60,21 @@ async def test_one_refusal_in_a_batch_never_touches_its_neighbours(
                 opening(poor.user.id, "BBB", "0.5"),
                 opening(rich.user.id, "BBB", "7"),
             ],
-            locked=locked,
         )
     assert kinds(verdicts) == [
-        Order,
+        Decision,
         InsufficientBalance,
         ActiveOrderExists,
         ClientOrderIdUsed,
         InsufficientBalance,
-        Order,
-        Order,
+        Decision,
+        Decision,
     ]
     assert await rich.balance() == 0
     assert await poor.balance() == 0
 
     async with installation.resources.db.transaction() as conn:
-        locked = await users.lock_users(conn, user_ids=[rich.user.id, poor.user.id])
-        closed = await close_orders(
+        closed = await settle_all(
             conn,
             [
                 Closing(user_id=user_id, symbol=Symbol(symbol), priced=quote, request_id="batch")
@@ -88,9 +86,8 @@ async def test_one_refusal_in_a_batch_never_touches_its_neighbours(
                     (poor.user.id, "BBB", priced("BBB", "30")),
                 )
             ],
-            locked=locked,
         )
-    assert kinds(closed) == [Order, OrderNotFound, OrderNotFound, BalanceLimitExceeded, Order]
+    assert kinds(closed) == [Decision, OrderNotFound, OrderNotFound, BalanceLimitExceeded, Decision]
     assert await rich.balance() == 60
     assert await poor.balance() == 15
     for person in (rich, poor):
@@ -101,16 +98,16 @@ async def test_a_batch_of_refusals_writes_nothing(installation: Installation) ->
     poor = await new_person(installation)
     async with installation.resources.db.transaction() as conn:
         locked = await users.lock_users(conn, user_ids=[poor.user.id])
-        assert kinds(
-            await place_orders(conn, [opening(poor.user.id, "AAA", "1")], locked=locked)
-        ) == [InsufficientBalance]
+        assert kinds(await settle_all(conn, [opening(poor.user.id, "AAA", "1")])) == [
+            InsufficientBalance
+        ]
         closing = Closing(
             user_id=poor.user.id,
             symbol=Symbol("AAA"),
             priced=priced("AAA", "1"),
             request_id="batch",
         )
-        assert kinds(await close_orders(conn, [closing], locked=locked)) == [OrderNotFound]
+        assert kinds(await settle_all(conn, [closing])) == [OrderNotFound]
         again = await users.lock_users(conn, user_ids=[poor.user.id])
         assert again == locked, "no event, no balance, no epoch changed"
     await poor.client.aclose()

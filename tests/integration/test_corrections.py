@@ -4,7 +4,6 @@ import os
 import sys
 from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -19,11 +18,12 @@ from app.domain.ledger import (
     TransferReversed,
 )
 from app.domain.users import BalanceLimitExceeded, InsufficientBalance, LockedUser, UserId
-from app.services import accounts, corrections
+from app.services import corrections
 from app.services.audit import audit_users
 from app.services.corrections import Reversal, reverse_transfer
+from app.services.decisions import Deposit, Withdrawal
 from tests.conftest import Installation, Person, new_person
-from tests.integration.books import insert_small_books
+from tests.integration.books import insert_small_books, settle_one
 
 
 async def lock(conn: Connection, user_id: UserId) -> LockedUser:
@@ -95,13 +95,15 @@ async def test_a_transfer_is_reversed_once_but_its_reversal_can_be_reversed(
 
 async def test_no_reversal_brings_cash_below_zero_or_to_ten_billion(conn: Connection) -> None:
     user_id = await insert_small_books(conn)
-    await accounts.withdraw(conn, await lock(conn, user_id), amount=Decimal(100), request_id="test")
+    withdraw = Withdrawal(user_id=user_id, amount=Decimal(100), request_id="test")
+    await settle_one(conn, withdraw)
     gift = await transfer_of(conn, user_id, "reset")
     with pytest.raises(InsufficientBalance):
         await reverse(conn, user_id, gift)
     withdrawal = await transfer_of(conn, user_id, "withdrawal")
     most = Decimal(9_999_999_999) - (await lock(conn, user_id)).user.balance
-    await accounts.deposit(conn, await lock(conn, user_id), amount=most, request_id="test")
+    deposit = Deposit(user_id=user_id, amount=most, request_id="test")
+    await settle_one(conn, deposit)
     with pytest.raises(BalanceLimitExceeded):
         await reverse(conn, user_id, withdrawal)
     assert await audit_users(conn, first_id=user_id, last_id=user_id) == []
@@ -125,9 +127,12 @@ async def test_neither_half_an_order_nor_an_archived_epoch_nor_a_strangers_is_re
 
 async def test_a_correction_is_possible_while_order_entry_is_stopped(conn: Connection) -> None:
     user_id = await insert_small_books(conn)
-    stopped = replace(await lock(conn, user_id), is_ledger_stopped=True)
+    await conn.execute("INSERT INTO ledger_alarms (discrepancy) VALUES ('made for this test')")
+    stopped = await lock(conn, user_id)
+    assert stopped.is_ledger_stopped
     with pytest.raises(GoblinError, match="nothing is booked"):
-        await accounts.deposit(conn, stopped, amount=Decimal(1), request_id="test")
+        deposit = Deposit(user_id=user_id, amount=Decimal(1), request_id="test")
+        await settle_one(conn, deposit)
     await reverse_transfer(
         conn,
         stopped,

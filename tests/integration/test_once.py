@@ -1,6 +1,6 @@
 import pytest
 from app.db.connection import Connection
-from app.db.dao.idempotency_keys import Answer
+from app.domain.answers import Answer
 from app.domain.errors import GoblinError
 from app.domain.users import LockedUser, UserGone, UserId
 from app.services.once import Once

@@ -1,7 +1,8 @@
 """Everything that one batch of money movements writes at once.
 
-One statement for orders, transfers, entries, accounts, fills, events and users, whatever the
-length of the batch: an order would otherwise wait for seven round trips one after the other.
+One statement for orders, transfers, entries, accounts, fills, events, users and the answers
+that keys stand for, whatever the length of the batch: an order would otherwise wait for eight
+round trips one after the other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from app.db.connection import Connection
+from app.domain.answers import KeptAnswer
 from app.domain.events import NumberedEvent
 from app.domain.fills import Fill
 from app.domain.ledger import Account, AccountKey, Posting
@@ -27,21 +29,41 @@ class Booking:
     events: Sequence[NumberedEvent]
     balances: Mapping[UserId, Decimal]
     event_numbers: Mapping[UserId, int]
+    read_numbers: Mapping[UserId, int]
+    """The last event of every user of the booking when it was decided."""
     request_ids: Sequence[str]
     """One for each posting."""
     opened: Sequence[Order]
     """New orders, with the ids that were reserved for them."""
     closed: Sequence[Order]
     """Orders that were active until now."""
+    kept: Sequence[KeptAnswer]
+    """First answers to the requests that carried a key."""
 
 
-async def insert_booking(conn: Connection, *, booking: Booking, at: datetime | None) -> datetime:
-    """Write it all as of one instant, now by default, and return it."""
-    postings, accounts = booking.postings, list(booking.accounts.values())
+async def insert_booking(
+    conn: Connection, *, booking: Booking, at: datetime | None
+) -> datetime | None:
+    """Write it all as of one instant, now by default, and return it.
+
+    None, and nothing is written, when a user is gone, is locked by another transaction, or has
+    an event since the booking was decided.
+    """
+    postings = booking.postings
+    accounts = [account for account in booking.accounts.values() if not account.is_new]
+    new_accounts = [account for account in booking.accounts.values() if account.is_new]
     row = await conn.fetchrow(
         """
-        WITH moment AS MATERIALIZED (
+        WITH unchanged AS MATERIALIZED (
+            SELECT users.id
+            FROM unnest($48::bigint[], $49::bigint[]) AS known (id, event_number)
+            JOIN users ON users.id = known.id AND users.event_number = known.event_number
+            ORDER BY users.id
+            FOR NO KEY UPDATE OF users SKIP LOCKED
+        ),
+        moment AS MATERIALIZED (
             SELECT coalesce($32::timestamptz, clock_timestamp()) AS at
+            WHERE (SELECT count(*) FROM unchanged) = cardinality($48::bigint[])
         ),
         opened_orders AS (
             INSERT INTO transact
@@ -71,7 +93,7 @@ async def insert_booking(conn: Connection, *, booking: Booking, at: datetime | N
                 user_id, cause, asset, amount, order_id, request_id,
                 source_id, source_version, source_before,
                 target_id, target_version, target_before, reverses_id
-            )
+            ), moment
         ),
         written_transfers AS (
             INSERT INTO ledger_transfers
@@ -93,11 +115,21 @@ async def insert_booking(conn: Connection, *, booking: Booking, at: datetime | N
                 target_before + amount, moment.at
             FROM posting, moment
         ),
+        new_accounts AS (
+            INSERT INTO ledger_accounts
+                (id, user_id, epoch, kind, asset, balance, version, opened_at)
+            SELECT new.id, new.user_id, new.epoch, new.kind, new.asset, new.balance, new.version,
+                moment.at
+            FROM unnest(
+                $50::bigint[], $51::bigint[], $52::int[], $53::text[], $54::text[],
+                $55::numeric[], $56::bigint[]
+            ) AS new (id, user_id, epoch, kind, asset, balance, version), moment
+        ),
         written_accounts AS (
             UPDATE ledger_accounts
             SET balance = changed.balance, version = changed.version
             FROM unnest($13::bigint[], $14::numeric[], $15::bigint[])
-                AS changed (id, balance, version)
+                AS changed (id, balance, version), moment
             WHERE ledger_accounts.id = changed.id
         ),
         written_fills AS (
@@ -126,6 +158,12 @@ async def insert_booking(conn: Connection, *, booking: Booking, at: datetime | N
             FROM unnest($29::bigint[], $30::numeric[], $31::bigint[])
                 AS changed (id, balance, event_number), moment
             WHERE users.id = changed.id
+        ),
+        written_keys AS (
+            INSERT INTO idempotency_keys (user_id, key, fingerprint, status, body)
+            SELECT kept.user_id, kept.key, kept.fingerprint, kept.status, kept.body
+            FROM unnest($43::bigint[], $44::text[], $45::bytea[], $46::smallint[], $47::text[])
+                AS kept (user_id, key, fingerprint, status, body), moment
         )
         SELECT at, (SELECT count(*) FROM closed_orders) AS closed_count FROM moment
         """,
@@ -171,8 +209,23 @@ async def insert_booking(conn: Connection, *, booking: Booking, at: datetime | N
         [order.buy_price for order in booking.opened],
         [order.id for order in booking.closed],
         [order.sell_price for order in booking.closed],
+        [kept.keyed.user_id for kept in booking.kept],
+        [kept.keyed.key for kept in booking.kept],
+        [kept.keyed.fingerprint for kept in booking.kept],
+        [kept.answer.status for kept in booking.kept],
+        [kept.answer.body for kept in booking.kept],
+        list(booking.read_numbers),
+        list(booking.read_numbers.values()),
+        [account.id for account in new_accounts],
+        [account.key.user_id for account in new_accounts],
+        [account.key.epoch for account in new_accounts],
+        [account.key.kind for account in new_accounts],
+        [account.key.asset for account in new_accounts],
+        [account.balance for account in new_accounts],
+        [account.version for account in new_accounts],
     )
-    assert row is not None, "there is one moment"
+    if row is None:
+        return None
     assert row["closed_count"] == len(booking.closed), "they were active, and are locked"
     instant: datetime = row["at"]
     return instant

@@ -1,36 +1,10 @@
 """The table `idempotency_keys`: the first answers to requests that carried a key."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from app.db.connection import Connection
+from app.domain.answers import Answer, KeyedRequest, StoredAnswer
 from app.domain.users import UserId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An HTTP status and a JSON body, as they were or will be sent."""
-
-    status: int
-    body: str
-    is_replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyedRequest:
-    """A key, and the SHA-256 of what was asked under it."""
-
-    user_id: UserId
-    key: str
-    fingerprint: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAnswer:
-    """What was asked under a key, and how it was answered."""
-
-    fingerprint: bytes
-    answer: Answer
 
 
 async def get_key(conn: Connection, *, user_id: UserId, key: str) -> StoredAnswer | None:

@@ -1,7 +1,6 @@
 """The tables `ledger_accounts`, `ledger_transfers` and `ledger_entries`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from app.db.connection import Connection, Row
@@ -20,17 +19,6 @@ from app.domain.ledger import (
 )
 from app.domain.orders import OrderId
 from app.domain.users import UserId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderGround:
-    """What a batch of orders is decided on, read under the locks of its users."""
-
-    accounts: Sequence[Account]
-    order_ids: Sequence[OrderId]
-    """Nobody else's; those of refused orders are never used."""
-    at: datetime
-    """The instant that whatever is decided is written as of."""
 
 
 def _account(row: Row) -> Account:
@@ -140,44 +128,6 @@ async def get_transfer(conn: Connection, *, transfer_id: TransferId) -> Recorded
             reverses_transfer_id=None if reverses is None else TransferId(reverses),
         ),
         reversed_by=None if reversed_by is None else TransferId(reversed_by),
-    )
-
-
-async def get_order_ground(
-    conn: Connection, *, keys: Sequence[AccountKey], order_count: int
-) -> OrderGround:
-    """The accounts that exist, the ids of `order_count` new orders, and what time it is.
-
-    With the ids known before anything is written, one statement can write it all.
-    """
-    rows = await conn.fetch(
-        """
-        SELECT ground.order_ids, ground.at,
-            account.id, account.user_id, account.epoch, account.kind, account.asset,
-            account.balance, account.version
-        FROM (
-            SELECT clock_timestamp() AS at,
-                ARRAY(
-                    SELECT nextval('transact_id_seq') FROM generate_series(1, $5::int)
-                ) AS order_ids
-        ) AS ground
-        LEFT JOIN ledger_accounts AS account
-            ON (account.user_id, account.epoch, account.kind, account.asset) IN (
-                SELECT asked.user_id, asked.epoch, asked.kind, asked.asset
-                FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[])
-                    AS asked (user_id, epoch, kind, asset)
-            )
-        """,
-        [key.user_id for key in keys],
-        [key.epoch for key in keys],
-        [key.kind for key in keys],
-        [key.asset for key in keys],
-        order_count,
-    )
-    return OrderGround(
-        accounts=[_account(row) for row in rows if row["id"] is not None],
-        order_ids=[OrderId(order_id) for order_id in rows[0]["order_ids"]],
-        at=rows[0]["at"],
     )
 
 

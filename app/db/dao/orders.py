@@ -1,7 +1,5 @@
 """The table `transact`: paper orders. They are written by bookings.insert_booking."""
 
-from collections.abc import Sequence
-
 from app.db.connection import Connection, Row
 from app.domain.instruments import Symbol
 from app.domain.orders import Order, OrderId, OrderStatus
@@ -40,52 +38,6 @@ async def has_active_order(
         symbol,
     )
     return found
-
-
-async def get_active_orders(
-    conn: Connection,
-    *,
-    user_ids: Sequence[UserId],
-    epochs: Sequence[int],
-    symbols: Sequence[Symbol],
-) -> dict[tuple[UserId, Symbol], Order]:
-    """The active orders of users that this transaction has locked."""
-    rows = await conn.fetch(
-        """
-        SELECT id, user_id, epoch, client_order_id, symbol, status, quantity, buy_price,
-            sell_price, created_at, updated_at
-        FROM transact
-        WHERE (user_id, epoch, symbol) IN (
-                SELECT asked.user_id, asked.epoch, asked.symbol
-                FROM unnest($1::bigint[], $2::int[], $3::text[])
-                    AS asked (user_id, epoch, symbol)
-            )
-            AND status = 1
-        """,
-        user_ids,
-        epochs,
-        symbols,
-    )
-    return {(order.user_id, order.symbol): order for order in map(_order, rows)}
-
-
-async def get_used_client_order_ids(
-    conn: Connection, *, user_ids: Sequence[UserId], client_order_ids: Sequence[str]
-) -> set[tuple[UserId, str]]:
-    """Which of these (user, client order id) pairs an order has already."""
-    rows = await conn.fetch(
-        """
-        SELECT user_id, client_order_id
-        FROM transact
-        WHERE (user_id, client_order_id) IN (
-            SELECT asked.user_id, asked.client_order_id
-            FROM unnest($1::bigint[], $2::text[]) AS asked (user_id, client_order_id)
-        )
-        """,
-        user_ids,
-        client_order_ids,
-    )
-    return {(UserId(row["user_id"]), row["client_order_id"]) for row in rows}
 
 
 async def get_order(conn: Connection, *, user_id: UserId, order_id: OrderId) -> Order | None:

@@ -26,6 +26,17 @@ def _user(row: Row) -> User:
     )
 
 
+def _locked(rows: Sequence[Row]) -> dict[UserId, LockedUser]:
+    return {
+        UserId(row["id"]): LockedUser(
+            user=_user(row),
+            event_number=row["event_number"],
+            is_ledger_stopped=row["is_ledger_stopped"],
+        )
+        for row in rows
+    }
+
+
 async def insert_user(
     conn: Connection, *, email: str, password_hash: str, name: str
 ) -> User | None:
@@ -93,14 +104,25 @@ async def lock_users(conn: Connection, *, user_ids: Sequence[UserId]) -> dict[Us
         """,
         sorted(set(user_ids)),
     )
-    return {
-        UserId(row["id"]): LockedUser(
-            user=_user(row),
-            event_number=row["event_number"],
-            is_ledger_stopped=row["is_ledger_stopped"],
-        )
-        for row in rows
-    }
+    return _locked(rows)
+
+
+async def lock_free_users(
+    conn: Connection, *, user_ids: Sequence[UserId]
+) -> dict[UserId, LockedUser]:
+    """`lock_users` that waits for nobody: users that another transaction holds are left out."""
+    rows = await conn.fetch(
+        """
+        SELECT id, email, name, balance, created_at, epoch, event_number,
+            EXISTS (SELECT FROM ledger_alarms WHERE cleared_at IS NULL) AS is_ledger_stopped
+        FROM users
+        WHERE id = ANY($1::bigint[])
+        ORDER BY id
+        FOR NO KEY UPDATE SKIP LOCKED
+        """,
+        sorted(set(user_ids)),
+    )
+    return _locked(rows)
 
 
 async def update_epoch(conn: Connection, *, user_id: UserId, epoch: int) -> None:

@@ -1,0 +1,58 @@
+"""The first answer to a request that carried a key, for whoever asks again."""
+
+from dataclasses import dataclass
+
+from app.domain.errors import Conflict, Invalid
+from app.domain.users import UserId
+
+
+class KeyReused(Invalid):
+    """The key belongs to another request."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("this Idempotency-Key was used for a different request: choose another")
+
+
+class RequestInProgress(Conflict):
+    """The first request with this key is still running."""
+
+    code = "request_in_progress"
+
+    def __init__(self) -> None:
+        super().__init__("the first request with this key is still running: ask again")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An HTTP status and a JSON body, as they were or will be sent."""
+
+    status: int
+    body: str
+    is_replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyedRequest:
+    """A key, and the SHA-256 of what was asked under it."""
+
+    user_id: UserId
+    key: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """What was asked under a key, and how it was answered."""
+
+    fingerprint: bytes
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAnswer:
+    """An answer to be stored in the transaction of its effect."""
+
+    keyed: KeyedRequest
+    answer: Answer
