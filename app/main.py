@@ -13,6 +13,8 @@ from app.http.middleware import BodyLimit, RequestContext
 from app.http.openapi import DescribedApp
 from app.resources import open_resources
 from app.routers import (
+    admin,
+    api_keys,
     auth,
     events,
     ledger,
@@ -29,6 +31,7 @@ from app.routers import (
 ROUTERS: Final = (
     system.router,
     auth.router,
+    api_keys.router,
     users.router,
     market.router,
     order.router,
@@ -38,6 +41,7 @@ ROUTERS: Final = (
     strategy.router,
     trade_strategy.router,
     events.router,
+    admin.router,
 )
 
 

@@ -19,9 +19,19 @@ from app.db.dataframes import database_address
 from app.db.embedded import embedded_postgres
 from app.db.migrate import migrate
 from app.db.reach import check_usable
-from app.jobs import poll_events, purge_idempotency_keys, reconciler, tell_events
+from app.domain.registration import Registration
+from app.jobs import (
+    check_streams,
+    note_api_key_uses,
+    poll_events,
+    purge_idempotency_keys,
+    purge_sessions,
+    reconciler,
+    tell_events,
+)
 from app.jobs.supervisor import Job, supervised
 from app.services.desk import Desk, open_desk
+from app.services.authentication import ApiKeyUses
 from app.services.event_feed import EventFeed
 from app.services.market_data import MarketData
 from app.services.passwords import PasswordHasher
@@ -38,6 +48,8 @@ class Resources:
     events: EventFeed
     desk: Desk
     token_key: TokenKey
+    api_key_uses: ApiKeyUses
+    registration: Registration
     starting_balance: Decimal
 
 
@@ -72,6 +84,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         events=EventFeed(),
                         desk=desk,
                         token_key=token_key(settings),
+                        api_key_uses=ApiKeyUses(),
+                        registration=Registration(mode=settings.registration),
                         starting_balance=settings.starting_balance,
                     )
                     async with supervised(_jobs(resources, address)):
@@ -87,8 +101,11 @@ def _jobs(resources: Resources, address: DatabaseAddress) -> dict[str, Job]:
     """What runs in the background of this process, by name."""
     return {
         "purge_idempotency_keys": partial(purge_idempotency_keys.run, resources.db),
+        "purge_sessions": partial(purge_sessions.run, resources.db),
         "reconciler": partial(reconciler.run, resources.db, address),
         "poll_events": partial(poll_events.run, resources.db, resources.events),
+        "check_streams": partial(check_streams.run, resources.db, resources.events),
+        "note_api_key_uses": partial(note_api_key_uses.run, resources.db, resources.api_key_uses),
         "tell_events": partial(tell_events.run, address, resources.events),
     }
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from fastapi import FastAPI
 
 from app.core.config import Settings
 from app.main import create_app
+from app.resources import Resources
 
 SHUTDOWN_SECONDS_MAX: Final = 10
 BACKLOG: Final = 2048
@@ -115,6 +117,10 @@ async def serve(settings: Settings, options: argparse.Namespace) -> None:
         app = create_app(effective)
         # Not by uvicorn, which would turn an error of the start into a traceback.
         await around.enter_async_context(app.router.lifespan_context(app))
+        if options.demo:  # nobody keeps the demo's password: it must not administer anything
+            resources: Resources = app.state.resources
+            rule = replace(resources.registration, makes_administrator=False)
+            app.state.resources = replace(resources, registration=rule)
         server = stopping.server = Server(
             server_config(app), end_streams=app.state.resources.events.close
         )

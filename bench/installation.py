@@ -15,20 +15,22 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import asyncpg
 from app.core.config import PROJECT
-from app.core.security import TokenKey, create_access_token, hash_password
+from app.core.security import TokenKey, hash_password
 from app.db.address import DatabaseAddress
+from app.db.dao.users import Credentials
 from app.db.database import Database, open_database
 from app.db.embedded import embedded_postgres
 from app.db.migrate import migrate
 from app.domain.users import User
 from app.services.accounts import open_account
+from app.services.sessions import open_session
 
 POOL_SIZE: Final = 20
 PASSWORD: Final = "correct horse battery"
@@ -80,8 +82,9 @@ class Installation:
                     starting_balance=STARTING_BALANCE,
                     request_id="bench",
                 )
-            token = create_access_token(user, key=self.key, now=datetime.now(UTC))
-            made.append(Person(user=user, token=token))
+                login = Credentials(user=user, password_hash=hashed)
+                issued = await open_session(conn, login, key=self.key)
+            made.append(Person(user=user, token=issued.access_token))
         return made
 
     @asynccontextmanager

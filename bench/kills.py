@@ -17,17 +17,19 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Context, Decimal
 from typing import Any, Final
 
 import asyncpg
 import httpx
-from app.core.security import TokenKey, create_access_token
+from app.core.security import TokenKey
 from app.db.address import DatabaseAddress
+from app.db.dao.users import Credentials
 from app.db.database import open_database
 from app.domain.users import User
 from app.services.accounts import open_account
+from app.services.sessions import open_session
 
 from bench.books import discrepancies
 from bench.victims import SECRET, Victims, victims
@@ -221,7 +223,7 @@ async def people(
     key = TokenKey(secret=SECRET, algorithm="HS256", lifetime=timedelta(days=1))
     async with httpx.AsyncClient(base_url=installation.url, timeout=10) as probe:
         await until_it_serves(probe)
-    users = []
+    logins = []
     async with open_database(address, pool_size=2) as db, db.transaction() as conn:
         for number in range(-(-count // CLIENTS_OF_ONE_USER)):
             user = await open_account(
@@ -232,13 +234,13 @@ async def people(
                 starting_balance=STARTING_BALANCE,
                 request_id="kills",
             )
-            users.append(user)
+            login = Credentials(user=user, password_hash="!")
+            logins.append((user, (await open_session(conn, login, key=key)).access_token))
     limits = httpx.Limits(max_connections=2 * count, max_keepalive_connections=count)
     transport = httpx.AsyncHTTPTransport(limits=limits)
     found = []
     for number in range(count):
-        user = users[number // CLIENTS_OF_ONE_USER]
-        token = create_access_token(user, key=key, now=datetime.now(UTC))
+        user, token = logins[number // CLIENTS_OF_ONE_USER]
         http = httpx.AsyncClient(
             base_url=installation.url,
             transport=transport,

@@ -5,7 +5,6 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,16 +13,19 @@ import httpx
 import pytest
 import pytest_asyncio
 from app.core.config import PROJECT, Settings
-from app.core.security import create_access_token
 from app.db.address import DatabaseAddress
 from app.db.connection import Connection
+from app.db.dao import administration
+from app.db.dao.users import Credentials
 from app.db.embedded import embedded_postgres, remove_data
 from app.db.migrate import migrate
+from app.domain.access import Role
 from app.domain.users import User
 from app.main import create_app
 from app.replay import ReplayExchange, replay
 from app.resources import Resources, open_resources
 from app.services.accounts import open_account
+from app.services.sessions import open_session
 from fastapi import FastAPI
 
 SHARED_DATA = PROJECT.parent / "shared" / "data"
@@ -181,8 +183,17 @@ async def new_person(running: Installation, *, balance: str = "0") -> Person:
             starting_balance=Decimal(balance),
             request_id="test",
         )
-    token = create_access_token(user, key=running.resources.token_key, now=datetime.now(UTC))
-    return Person(user=user, client=running.client(Authorization=f"Bearer {token}"))
+        issued = await open_session(
+            conn, Credentials(user=user, password_hash="!"), key=running.resources.token_key
+        )
+    authorization = f"Bearer {issued.access_token}"
+    return Person(user=user, client=running.client(Authorization=authorization))
+
+
+async def make_administrator(running: Installation, person: Person) -> None:
+    """As registering first would have."""
+    async with running.resources.db.connection() as conn:
+        await administration.update_role(conn, user_id=person.user.id, role=Role.ADMINISTRATOR)
 
 
 @pytest_asyncio.fixture

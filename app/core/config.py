@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.money import PLAIN_DECIMAL, is_amount
+from app.domain.registration import RegistrationMode
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 JWT_SECRET_BYTES_MIN: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -92,14 +93,22 @@ class Settings(BaseSettings):
     )
     jwt_secret_key: SecretStr | None = Field(
         None,
-        description="Signs the tokens; at least 32 bytes for HS256. In development one is "
-        "generated once and kept in DATA_DIR.",
+        description="Signs the tokens; at least 32 bytes for HS256, 48 for HS384, 64 for HS512. "
+        "In development one is generated once and kept in DATA_DIR.",
     )
     jwt_algorithm: Literal["HS256", "HS384", "HS512"] = Field(
         "HS256", description="The only algorithm that tokens are accepted with."
     )
     jwt_expires_minutes: int = Field(
         60, ge=1, le=525_600, description="How long a token is valid, in minutes."
+    )
+    refresh_token_days: int = Field(
+        30, ge=1, le=3650, description="How long a session lasts that is not renewed, in days."
+    )
+    registration: RegistrationMode = Field(
+        RegistrationMode.OPEN,
+        description="Who may register: anybody (`open`), nobody (`closed`), or only the first "
+        "user, who is the administrator (`first`).",
     )
     price_source: Literal["bybit", "binance"] = Field(
         "bybit", description="The venue whose prices are quoted and filled at."
@@ -133,21 +142,20 @@ class Settings(BaseSettings):
     )
 
     @model_validator(mode="after")
-    def _production_needs_a_real_secret(self) -> "Settings":
-        if self.environment != "production":
-            return self
+    def _a_secret_is_long_enough_and_in_production_a_real_one(self) -> "Settings":
         secret = "" if self.jwt_secret_key is None else self.jwt_secret_key.get_secret_value()
+        is_production = self.environment == "production"
         bytes_min = JWT_SECRET_BYTES_MIN[self.jwt_algorithm]
-        if not secret:
+        if not secret and is_production:
             problem = "is missing"
-        elif secret.lower() in WELL_KNOWN_SECRETS or len(set(secret)) < 8:  # noqa: PLR2004
+        elif is_production and (secret.lower() in WELL_KNOWN_SECRETS or len(set(secret)) < 8):  # noqa: PLR2004
             problem = "is well known or trivial"
-        elif len(secret.encode()) < bytes_min:
+        elif secret and len(secret.encode()) < bytes_min:
             problem = "is too short"
         else:
             return self
         raise ValueError(
-            f"JWT_SECRET_KEY {problem}: ENVIRONMENT=production expects at least {bytes_min} random "
+            f"JWT_SECRET_KEY {problem}: {self.jwt_algorithm} expects at least {bytes_min} random "
             'bytes, for example of: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
         )
 

@@ -7,6 +7,9 @@ HEALTHY: Final = "API and database are operational"
 INTERNAL_ERROR: Final = "internal server error"
 ORDER_CLOSED: Final = "sell order complete"
 LOG_CREATED: Final = "Log created successfully"
+LOGGED_OUT: Final = "Logged out"
+EVERYTHING_REVOKED: Final = "Password changed; every session and API key is revoked: log in again"
+API_KEY_DELETED: Final = "API key deleted"
 
 
 def watchlist_entry_deleted(symbol: str) -> str:

@@ -1,5 +1,6 @@
 """Passwords and tokens: plain functions, no state, no I/O but for the secret's own file."""
 
+import hashlib
 import os
 import secrets
 from dataclasses import dataclass
@@ -11,12 +12,24 @@ import jwt
 from passlib.context import CryptContext
 
 from app.core.config import JWT_SECRET_BYTES_MIN, Settings, SettingsError
+from app.domain.access import SessionId
+from app.domain.api_keys import API_KEY_PREFIX
 from app.domain.errors import Unauthenticated
 from app.domain.users import User, UserId
 
 PASSWORD_BYTES_MIN: Final = 8
 PASSWORD_BYTES_MAX: Final = 72
 TOKEN_CHARACTERS_MAX: Final = 4096
+ID_MAX: Final = 2**63 - 1
+SECRET_BYTES: Final = 40
+"""320 random bits; of an API key 48 of them are shown later."""
+API_KEY_SHOWN_CHARACTERS: Final = len(API_KEY_PREFIX) + 8
+REFRESH_TOKEN_PREFIX: Final = "gor_"  # noqa: S105 - what follows is the secret
+ACCESS_TYPE: Final = "access"
+REQUIRED_CLAIMS: Final = ("exp", "iat", "jti", "sid", "typ")
+
+# A shorter key than the hash is refused, not only warned of.
+_JWT: Final = jwt.PyJWT(options={"enforce_minimum_key_length": True})
 
 # bcrypt_sha256 uses every byte of a password; plain bcrypt hashes of older installations
 # verify and are replaced at the next login.
@@ -56,6 +69,7 @@ class TokenKey:
     secret: str
     algorithm: str
     lifetime: timedelta
+    refresh_lifetime: timedelta = timedelta(days=30)
 
     def __repr__(self) -> str:
         return f"TokenKey(algorithm={self.algorithm!r}, lifetime={self.lifetime!r})"
@@ -67,6 +81,7 @@ class TokenClaims:
 
     email: str
     user_id: UserId
+    session_id: SessionId
 
 
 class NotAuthenticated(Unauthenticated):
@@ -105,16 +120,18 @@ class InvalidTokenPayload(Unauthenticated):
         super().__init__("Invalid token payload")
 
 
-def create_access_token(user: User, *, key: TokenKey, now: datetime) -> str:
-    """A signed JWT for the user with sub (the e-mail), uid, iat, exp and a unique jti."""
+def create_access_token(user: User, *, session_id: SessionId, key: TokenKey, now: datetime) -> str:
+    """A signed JWT for a session of the user's: sub (the e-mail), uid, sid, iat, exp, jti."""
     claims = {
         "sub": user.email,
         "uid": user.id,
+        "sid": session_id,
+        "typ": ACCESS_TYPE,
         "iat": int(now.timestamp()),
         "exp": int((now + key.lifetime).timestamp()),
         "jti": secrets.token_urlsafe(16),
     }
-    return jwt.encode(claims, key.secret, algorithm=key.algorithm)
+    return _JWT.encode(claims, key.secret, algorithm=key.algorithm)
 
 
 def read_access_token(token: str, *, key: TokenKey) -> TokenClaims:
@@ -125,20 +142,41 @@ def read_access_token(token: str, *, key: TokenKey) -> TokenClaims:
     if len(token) > TOKEN_CHARACTERS_MAX:
         raise InvalidToken
     try:
-        claims = jwt.decode(
+        read = _JWT.decode_complete(
             token,
             key.secret,
             algorithms=[key.algorithm],
-            options={"require": ["exp", "iat"], "verify_sub": False},
+            options={"require": [*REQUIRED_CLAIMS], "verify_sub": False},
         )
     except jwt.ExpiredSignatureError:
         raise TokenExpired from None
     except (jwt.InvalidTokenError, ValueError):
         raise InvalidToken from None
-    email, user_id = claims.get("sub"), claims.get("uid")
+    claims = read["payload"]
+    # Our own header has no other member, so none that names a key or wants to be understood.
+    if not {"alg", "typ"} >= set(read["header"]) or claims["typ"] != ACCESS_TYPE:
+        raise InvalidToken
+    email, user_id, session_id = claims.get("sub"), claims.get("uid"), claims["sid"]
     if not isinstance(email, str) or not email or type(user_id) is not int:
         raise InvalidTokenPayload
-    return TokenClaims(email=email, user_id=UserId(user_id))
+    if type(session_id) is not int or not 1 <= session_id <= ID_MAX:
+        raise InvalidTokenPayload
+    return TokenClaims(email=email, user_id=UserId(user_id), session_id=SessionId(session_id))
+
+
+def new_api_key() -> str:
+    """A secret that names itself, so that a leaked one can be searched for."""
+    return API_KEY_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+
+
+def new_refresh_token() -> str:
+    """The same for what a session is renewed with."""
+    return REFRESH_TOKEN_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+
+
+def hash_secret(secret: str) -> bytes:
+    """SHA-256, which is enough for a secret that nobody can guess."""
+    return hashlib.sha256(secret.encode(errors="surrogatepass")).digest()
 
 
 def token_key(settings: Settings) -> TokenKey:
@@ -146,13 +184,13 @@ def token_key(settings: Settings) -> TokenKey:
     if settings.jwt_secret_key is not None:
         secret = settings.jwt_secret_key.get_secret_value()
     else:
-        secret = _kept_secret(
-            settings.data_dir / "jwt-secret", JWT_SECRET_BYTES_MIN[settings.jwt_algorithm]
-        )
+        bytes_min = JWT_SECRET_BYTES_MIN[settings.jwt_algorithm]
+        secret = _kept_secret(settings.data_dir / "jwt-secret", bytes_min)
     return TokenKey(
         secret=secret,
         algorithm=settings.jwt_algorithm,
         lifetime=timedelta(minutes=settings.jwt_expires_minutes),
+        refresh_lifetime=timedelta(days=settings.refresh_token_days),
     )
 
 

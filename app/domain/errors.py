@@ -2,6 +2,7 @@
 
 GoblinError
 ├── Unauthenticated      who are you?                     401
+├── Forbidden            known, and not allowed to        403
 ├── NotFound             it does not exist for the caller 404
 ├── Refused              understood, but a rule says no   400
 ├── Conflict             another request is in the way    409
@@ -32,6 +33,12 @@ class Unauthenticated(GoblinError):
     """The caller did not prove who they are."""
 
     code = "unauthenticated"
+
+
+class Forbidden(GoblinError):
+    """The caller is known, and what they sent does not allow this."""
+
+    code = "forbidden"
 
 
 class NotFound(GoblinError):

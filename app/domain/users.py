@@ -55,6 +55,15 @@ class WrongCredentials(Unauthenticated):
         super().__init__("Invalid email or password")
 
 
+class WrongPassword(Refused):
+    """The old password, which has to be given to set a new one, is another."""
+
+    code = "wrong_password"
+
+    def __init__(self) -> None:
+        super().__init__("the old password is wrong")
+
+
 class UserGone(Unauthenticated):
     """A valid token of an account that is no longer there."""
 

@@ -5,34 +5,49 @@ from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from fastapi import Depends, Query, Request
-from fastapi.security import OAuth2PasswordBearer
+from fastapi.security import APIKeyHeader, HTTPBearer, OAuth2PasswordBearer
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, WithJsonSchema
 
-from app.core.security import (
-    InvalidToken,
-    InvalidTokenPayload,
-    NotAuthenticated,
-    TokenExpired,
-    read_access_token,
+from app.core.security import InvalidToken, InvalidTokenPayload, NotAuthenticated, TokenExpired
+from app.domain.access import (
+    ApiKeyExpired,
+    Caller,
+    ConflictingCredentials,
+    InvalidApiKey,
+    Scope,
+    ScopeRequired,
+    TokenRevoked,
+    UserDisabled,
 )
-from app.db.dao import users
+from app.domain.api_keys import API_KEY_PREFIX
 from app.domain.errors import NotFound
 from app.domain.users import User, UserGone
 from app.resources import Resources
+from app.services import authentication
 
 ID_MAX: Final = 2**63 - 1
 ID_DIGITS_MAX: Final = 4000
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 UNAUTHENTICATED: Final = (
-    NotAuthenticated, TokenExpired, InvalidToken, InvalidTokenPayload, UserGone
+    NotAuthenticated, TokenExpired, InvalidToken, InvalidTokenPayload, UserGone, UserDisabled,
+    TokenRevoked, InvalidApiKey, ApiKeyExpired, ConflictingCredentials, ScopeRequired,
 )  # fmt: skip
-"""What every route that asks for the current user can answer."""
+"""What every route that asks for the caller can answer."""
 
 _bearer = OAuth2PasswordBearer(
     tokenUrl="/auth/token",
     auto_error=False,
     description="The `access_token` of POST /auth/login; or log in here with the e-mail as "
     "username. Leave client_id and client_secret empty.",
+)
+_pasted = HTTPBearer(
+    auto_error=False, description="The same header: an `access_token`, or an API key (`gob_...`)."
+)
+_api_key = APIKeyHeader(
+    name="X-API-Key",
+    auto_error=False,
+    description="A key of POST /auth/api-keys, for clients that cannot set Authorization.",
 )
 
 
@@ -48,31 +63,73 @@ async def get_resources(request: Request) -> Resources:
 ResourcesOf = Annotated[Resources, Depends(get_resources)]
 
 
-BearerToken = Annotated[str | None, Depends(_bearer)]
+async def get_secret(
+    bearer: Annotated[str | None, Depends(_bearer)],
+    _pasted: Annotated[object, Depends(_pasted)],  # reads the same header; here for /docs
+    api_key: Annotated[str | None, Depends(_api_key)],
+) -> str | None:
+    """What the caller sent to prove who they are. Raises ConflictingCredentials."""
+    if not api_key:
+        return bearer
+    if bearer and bearer != api_key:
+        raise ConflictingCredentials
+    if not api_key.startswith(API_KEY_PREFIX):
+        raise InvalidApiKey
+    return api_key
 
 
-async def authenticate(resources: Resources, token: str | None) -> User:
-    """The user that the token speaks for. Raises a kind of Unauthenticated."""
-    if not token:
-        raise NotAuthenticated
-    claims = read_access_token(token, key=resources.token_key)
-    if not 1 <= claims.user_id <= ID_MAX:
-        raise UserGone
-    async with resources.db.connection() as conn:
-        user = await users.get_user(conn, user_id=claims.user_id)
-    if user is None or user.email.lower() != claims.email.lower():
-        raise UserGone
-    return user
+SentSecret = Annotated[str | None, Depends(get_secret)]
 
 
-async def get_current_user(request: Request, resources: ResourcesOf, token: BearerToken) -> User:
-    """The user that the bearer token speaks for. Raises a kind of Unauthenticated."""
-    user = await authenticate(resources, token)
-    request.state.user_id = user.id
-    return user
+async def authenticate(resources: Resources, secret: str | None) -> Caller:
+    """The caller that the token or API key speaks for. Raises a kind of Unauthenticated."""
+    return await authentication.authenticate(
+        resources.db, secret=secret, key=resources.token_key, uses=resources.api_key_uses
+    )
 
 
+async def get_caller(request: Request, resources: ResourcesOf, secret: SentSecret) -> Caller:
+    """Who asks; also in `request.state.caller`. Raises a kind of Unauthenticated.
+
+    Most routes ask for CurrentUser or one of its neighbours, which say what is needed as well.
+    """
+    caller = await authenticate(resources, secret)
+    request.state.user_id = caller.user.id
+    request.state.caller = caller
+    return caller
+
+
+CurrentCaller = Annotated[Caller, Depends(get_caller)]
+
+
+async def get_current_user(request: Request, caller: CurrentCaller) -> User:
+    """The user, if the caller may read what is read or trade where something is changed."""
+    caller.require(Scope.READ if request.method in SAFE_METHODS else Scope.TRADE)
+    return caller.user
+
+
+async def get_reading_user(caller: CurrentCaller) -> User:
+    """The user, for a request that changes nothing whatever its method."""
+    caller.require(Scope.READ)
+    return caller.user
+
+
+async def get_administrator(caller: CurrentCaller) -> User:
+    """The user, if the caller may administer the installation."""
+    caller.require(Scope.ADMIN)
+    return caller.user
+
+
+async def get_session_caller(caller: CurrentCaller) -> Caller:
+    """The caller, if they logged in; whatever guards the account itself takes no API key."""
+    caller.session_id()
+    return caller
+
+
+CurrentSession = Annotated[Caller, Depends(get_session_caller)]
 CurrentUser = Annotated[User, Depends(get_current_user)]
+ReadingUser = Annotated[User, Depends(get_reading_user)]
+Administrator = Annotated[User, Depends(get_administrator)]
 
 
 def _path_id(text: object) -> object:

@@ -18,6 +18,7 @@ from starlette.routing import Match
 
 from app.domain.errors import (
     Conflict,
+    Forbidden,
     GoblinError,
     Invalid,
     NotFound,
@@ -31,6 +32,7 @@ from app.domain.errors import (
 STATUS_OF: Final[Mapping[type[GoblinError], HTTPStatus]] = {
     Refused: HTTPStatus.BAD_REQUEST,
     Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,

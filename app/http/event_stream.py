@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -16,9 +16,9 @@ from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from app.domain.access import Caller
 from app.domain.errors import GoblinError
 from app.domain.events import NumberedEvent
-from app.domain.users import UserId
 from app.http.dependencies import authenticate
 from app.http.errors import status_of
 from app.resources import Resources
@@ -41,12 +41,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Following:
-    """Whose events are streamed after which number, and the token that allows it."""
+    """Whose events are streamed after which number, and what allows it."""
 
     resources: Resources
-    user_id: UserId
+    caller: Caller
     after: int
-    token: str | None
+    secret: str | None = field(repr=False)
 
     @property
     def send_seconds_max(self) -> float:
@@ -57,11 +57,13 @@ class Following:
     async def batches(self) -> AsyncIterator[AsyncGenerator[Sequence[NumberedEvent], None]]:
         """What `follow` gives. Raises TooManyStreams or StreamsExhausted at the beginning."""
         feed = self.resources.events
-        with feed.reader(self.user_id, after=self.after) as reader:
+        with feed.reader(
+            self.caller.user.id, after=self.after, credential=self.caller.credential
+        ) as reader:
             events = follow(
                 self.resources.db,
                 reader,
-                recheck=partial(authenticate, self.resources, self.token),
+                recheck=partial(authenticate, self.resources, self.secret),
                 limits=feed.limits,
             )
             async with aclosing(events):
@@ -69,7 +71,9 @@ class Following:
 
     def log_cut(self) -> None:
         """Write down that the consumer was too slow."""
-        _log.warning("a slow consumer of events was cut off", extra={"user_id": self.user_id})
+        _log.warning(
+            "a slow consumer of events was cut off", extra={"user_id": self.caller.user.id}
+        )
 
 
 class _TooSlowError(Exception):

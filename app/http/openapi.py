@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
+from app.domain.access import Scope
 from app.domain.errors import GoblinError, Invalid
 from app.domain.instruments import Category
 from app.http.errors import (
@@ -127,6 +128,7 @@ _SAMPLES: Final[Mapping[str, object]] = {
     "venue": "Binance",
     "symbol": "BTCUSDT",
     "category": Category.OPTION,
+    "scope": Scope.TRADE,
     "first_at": datetime(2026, 1, 31, 12, tzinfo=UTC),
     "balance": Decimal(1),
     "needed": Decimal(2),

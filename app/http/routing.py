@@ -14,7 +14,7 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from app.db.errors import DatabaseBusy, DatabaseUnavailable, ValueNotStorable
 from app.domain.answers import KeyReused, RequestInProgress
 from app.domain.errors import GoblinError, Invalid
-from app.http.dependencies import UNAUTHENTICATED, get_current_user
+from app.http.dependencies import UNAUTHENTICATED, get_caller
 from app.http.exact_json import ExactRequest
 from app.http.openapi import ROUTE_EXAMPLE, ROUTE_LINKS, declare, declare_code
 from app.services.booking import LedgerDisagrees
@@ -131,7 +131,7 @@ def _failures(
 ) -> dict[int | str, dict[str, Any]]:
     """What a function can answer besides success, from what it can raise and what it asks for."""
     asked = list(_flat(dependant))
-    needs_user = any(part.call is get_current_user for part in asked)
+    needs_user = any(part.call is get_caller for part in asked)
     has_body = any(part.body_params for part in asked)
     has_form = any(isinstance(f.field_info, Form) for part in asked for f in part.body_params)
     has_input = has_body or any(

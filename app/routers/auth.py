@@ -1,21 +1,29 @@
-"""Registering, logging in, and who am I."""
+"""Registering, logging in and out, and who am I."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Form, Request
 
-from app.core.security import create_access_token
-from app.db.errors import DatabaseUnavailable
-from app.domain.users import EmailTaken, User, WrongCredentials
-from app.http.dependencies import CurrentUser, ResourcesOf
+from app.core.constants import EVERYTHING_REVOKED, LOGGED_OUT
+from app.db.errors import DatabaseBusy, DatabaseUnavailable
+from app.domain.access import (
+    InvalidRefreshToken,
+    RefreshTokenReused,
+    SessionRequired,
+    UserDisabled,
+)
+from app.domain.registration import RegistrationClosed
+from app.domain.users import EmailTaken, WrongCredentials, WrongPassword
+from app.http.dependencies import CurrentSession, CurrentUser, ResourcesOf
 from app.http.routing import Router
-from app.resources import Resources
-from app.schemas.common import StandardResponse
-from app.schemas.users import Login, Registration, Session, Token, TokenForm, UserOut
-from app.services import accounts
+from app.schemas.access import PasswordChange, Refresh, Session, Token
+from app.schemas.common import Empty, StandardResponse
+from app.schemas.users import Login, Registration, TokenForm, UserOut
+from app.services import accounts, sessions
 
 router = Router(prefix="/auth", tag="auth")
+
+_LOGIN = (WrongCredentials, UserDisabled, DatabaseBusy, DatabaseUnavailable)
 
 
 @router.endpoint(
@@ -23,7 +31,7 @@ router = Router(prefix="/auth", tag="auth")
     "/register",
     summary="Register",
     status_code=201,
-    errors=(EmailTaken, DatabaseUnavailable),
+    errors=(EmailTaken, RegistrationClosed, DatabaseBusy, DatabaseUnavailable),
 )
 async def register(
     body: Registration, request: Request, resources: ResourcesOf
@@ -37,40 +45,86 @@ async def register(
         name=body.name,
         starting_balance=resources.starting_balance,
         request_id=request.state.request_id,
+        registration=resources.registration,
     )
     return StandardResponse(data=UserOut.of(user))
 
 
-@router.endpoint("POST", "/login", summary="Log in", errors=(WrongCredentials, DatabaseUnavailable))
+@router.endpoint("POST", "/login", summary="Log in", errors=_LOGIN)
 async def log_in(body: Login, resources: ResourcesOf) -> StandardResponse[Session]:
-    """Exchange e-mail and password for a bearer token."""
-    user = await accounts.log_in(
+    """Exchange e-mail and password for a bearer token, and what it can be renewed with."""
+    login = await accounts.log_in(
         resources.db, resources.passwords, email=body.email, password=body.password
     )
-    return StandardResponse(
-        data=Session(access_token=_token(user, resources), user=UserOut.of(user))
+    issued = await sessions.begin_session(resources.db, login, key=resources.token_key)
+    return StandardResponse(data=Session(**dict(Token.of(issued)), user=UserOut.of(login.user)))
+
+
+@router.endpoint("POST", "/token", summary="Log in as OAuth2 does", errors=_LOGIN)
+async def issue_token(form: Annotated[TokenForm, Form()], resources: ResourcesOf) -> Token:
+    """The OAuth2 password flow, as the Authorize button of /docs uses it: a bare answer."""
+    login = await accounts.log_in(
+        resources.db, resources.passwords, email=form.username, password=form.password
     )
+    issued = await sessions.begin_session(resources.db, login, key=resources.token_key)
+    return Token.of(issued)
 
 
 @router.endpoint(
     "POST",
-    "/token",
-    summary="Log in as OAuth2 does",
-    errors=(WrongCredentials, DatabaseUnavailable),
-)
-async def issue_token(form: Annotated[TokenForm, Form()], resources: ResourcesOf) -> Token:
-    """The OAuth2 password flow, as the Authorize button of /docs uses it: a bare answer."""
-    user = await accounts.log_in(
-        resources.db, resources.passwords, email=form.username, password=form.password
+    "/refresh",
+    summary="Stay logged in",
+    errors=(
+        InvalidRefreshToken, RefreshTokenReused, UserDisabled, DatabaseBusy, DatabaseUnavailable,
+    ),
+)  # fmt: skip
+async def refresh_token(body: Refresh, resources: ResourcesOf) -> StandardResponse[Token]:
+    """Exchange a refresh token for new tokens of the same session.
+
+    Each is good for one exchange. One that comes a second time has two holders, so it ends
+    the session for both; keep the newest, and send one refresh at a time.
+    """
+    issued = await sessions.refresh(
+        resources.db, refresh_token=body.refresh_token, key=resources.token_key
     )
-    return Token(access_token=_token(user, resources))
+    return StandardResponse(data=Token.of(issued))
+
+
+@router.endpoint(
+    "POST",
+    "/logout",
+    summary="Log out",
+    example={"message": LOGGED_OUT},
+    errors=(SessionRequired,),
+)
+async def log_out(caller: CurrentSession, resources: ResourcesOf) -> StandardResponse[Empty]:
+    """End the session at once: its tokens, its refresh token and its event streams."""
+    await sessions.end_session(resources.db, session_id=caller.session_id())
+    return StandardResponse(message=LOGGED_OUT, data=Empty())
+
+
+@router.endpoint(
+    "POST",
+    "/password",
+    summary="Change the password",
+    example={"message": EVERYTHING_REVOKED},
+    errors=(WrongPassword, SessionRequired, DatabaseBusy),
+)
+async def change_password(
+    body: PasswordChange, caller: CurrentSession, resources: ResourcesOf
+) -> StandardResponse[Empty]:
+    """Set another password; every session (this one too) and every API key is revoked."""
+    await sessions.change_password(
+        resources.db,
+        resources.passwords,
+        user=caller.user,
+        old_password=body.old_password,
+        new_password=body.new_password,
+    )
+    return StandardResponse(message=EVERYTHING_REVOKED, data=Empty())
 
 
 @router.endpoint("GET", "/profile", summary="Who am I")
 async def get_profile(user: CurrentUser) -> StandardResponse[UserOut]:
     """The account that the token speaks for."""
     return StandardResponse(data=UserOut.of(user))
-
-
-def _token(user: User, resources: Resources) -> str:
-    return create_access_token(user, key=resources.token_key, now=datetime.now(UTC))

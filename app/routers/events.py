@@ -1,15 +1,17 @@
 """What happened to the caller, numbered without a gap: asked for, or as it happens."""
 
 import asyncio
+from functools import partial
 from typing import Annotated, Final
 
 from fastapi import Header, Query, Request, Response, WebSocket, WebSocketDisconnect
 from pydantic import ValidationError
 
 from app.core.security import NotAuthenticated
+from app.domain.access import Scope
 from app.domain.errors import GoblinError
 from app.domain.events import NumberedEvent
-from app.http.dependencies import BearerToken, CurrentUser, ResourcesOf, authenticate
+from app.http.dependencies import CurrentCaller, CurrentUser, ResourcesOf, SentSecret, authenticate
 from app.http.event_stream import (
     CLOSE_BAD_MESSAGE,
     EventStream,
@@ -48,6 +50,8 @@ After = Annotated[
 async def list_events(
     request: Request,
     user: CurrentUser,
+    caller: CurrentCaller,
+    secret: SentSecret,
     resources: ResourcesOf,
     after: After = 0,
     limit: Limit = 100,
@@ -66,15 +70,16 @@ async def list_events(
 
     Ask again with the last number you got, and you miss nothing and see nothing twice.
     GET /events/stream and the WebSocket /ws/events send them as they happen; the WebSocket
-    wants `{"token": "...", "after": 6}` as its first message.
+    wants `{"token": "...", "after": 6}` as its first message, with a token or an API key.
     """
-    with resources.events.reader(user.id, after=after) as reader:
+    with resources.events.reader(user.id, after=after, credential=caller.credential) as reader:
         page = await read_page(
             resources.db,
             reader,
             limit=limit,
             wait_seconds=wait_seconds,
             has_left=request.is_disconnected,
+            recheck=partial(authenticate, resources, secret),
         )
     shown = {
         "status": "success",
@@ -95,9 +100,10 @@ async def list_events(
     openapi_extra={"responses": {"200": {"content": {EventStream.media_type: SSE_SCHEMA}}}},
 )
 async def stream_events(
-    user: CurrentUser,
+    user: CurrentUser,  # noqa: ARG001 - asks for the scope to read
+    caller: CurrentCaller,
     resources: ResourcesOf,
-    token: BearerToken,
+    secret: SentSecret,
     after: After = 0,
     last_event_id: Annotated[
         EventNumber | None,
@@ -110,13 +116,14 @@ async def stream_events(
 
     Use fetch and not EventSource, which cannot send the Authorization header. A comment
     line comes at least every 15 seconds. The stream ends when the server stops, when the
-    token expires, or when nothing is read for 10 seconds; go on with `Last-Event-ID`.
+    token expires or is revoked, or when nothing is read for 10 seconds; go on with
+    `Last-Event-ID`.
     """
     following = Following(
         resources=resources,
-        user_id=user.id,
+        caller=caller,
         after=after if last_event_id is None else last_event_id,
-        token=token,
+        secret=secret,
     )
     return EventStream(following, _spelled)
 
@@ -129,9 +136,10 @@ async def stream_over_websocket(websocket: WebSocket) -> None:
     if opening is None:
         return
     try:
-        user = await authenticate(resources, opening.token)
+        caller = await authenticate(resources, opening.token)
+        caller.require(Scope.READ)
         following = Following(
-            resources=resources, user_id=user.id, after=opening.after, token=opening.token
+            resources=resources, caller=caller, after=opening.after, secret=opening.token
         )
         await send_events(websocket, following, _spelled)
     except GoblinError as error:

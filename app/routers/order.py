@@ -22,7 +22,7 @@ from app.domain.orders import (
 )
 from app.domain.users import BalanceLimitExceeded, InsufficientBalance, UserId
 from app.http.changes import Change, ChangeOf, answer
-from app.http.dependencies import AsOf, CurrentUser, PathId, ResourcesOf, id_or_raise
+from app.http.dependencies import AsOf, CurrentUser, PathId, ReadingUser, ResourcesOf, id_or_raise
 from app.http.routing import Router
 from app.schemas.common import (
     ClientOrderId,
@@ -101,7 +101,7 @@ async def create_order(body: OrderCreate, change: ChangeOf) -> Response:
     errors=(*_UPSTREAM, LedgerStopped),
 )
 async def preview_order(
-    body: OrderCreate, user: CurrentUser, resources: ResourcesOf, request: Request
+    body: OrderCreate, user: ReadingUser, resources: ResourcesOf, request: Request
 ) -> StandardResponse[OrderPreview]:
     """The price, the cost and the balance after buying, or the refusal; books nothing."""
     priced = await trading.fill_price(resources.market, Symbol(body.symbol))

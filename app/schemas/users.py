@@ -119,16 +119,3 @@ class UserOut(BaseModel):
             balance=user.balance,
             created_at=user.created_at,
         )
-
-
-class Token(BaseModel):
-    """A bearer token as OAuth2 wants it."""
-
-    access_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIs..."])
-    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the name of a scheme
-
-
-class Session(Token):
-    """A bearer token and whose it is."""
-
-    user: UserOut

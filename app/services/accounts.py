@@ -3,13 +3,17 @@
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from typing import assert_never
 
 from app.db.connection import Connection
-from app.db.dao import ledger, users
+from app.db.dao import administration, ledger, users
+from app.db.dao.users import Credentials
 from app.db.database import Database
+from app.domain.access import Role, UserDisabled
 from app.domain.events import EventType
 from app.domain.ledger import BeforeTheLedger, Cause, Transfer, cash_of, funding_of
 from app.domain.money import ZERO
+from app.domain.registration import Registration, RegistrationClosed, RegistrationMode
 from app.domain.users import (
     EmailTaken,
     LockedUser,
@@ -30,12 +34,20 @@ async def register(
     name: str,
     starting_balance: Decimal,
     request_id: str,
+    registration: Registration,
 ) -> User:
-    """A new account. Raises EmailTaken, also when two requests race for one address."""
+    """A new account; the first of an installation is its administrator's.
+
+    Raises EmailTaken, also when two requests race for one address, and RegistrationClosed.
+    """
+    await _require_open(db, registration)
     password_hash = await hasher.hash(password)
 
     async def work(conn: Connection) -> User:
-        return await open_account(
+        is_first = registration.makes_administrator and await administration.claim_first_place(conn)
+        if registration.mode is RegistrationMode.FIRST and not is_first:
+            await _require_nobody(conn)
+        user = await open_account(
             conn,
             email=email,
             password_hash=password_hash,
@@ -43,8 +55,30 @@ async def register(
             starting_balance=starting_balance,
             request_id=request_id,
         )
+        if is_first:
+            await administration.update_role(conn, user_id=user.id, role=Role.ADMINISTRATOR)
+        return user
 
     return await db.run_in_transaction(work)
+
+
+async def _require_open(db: Database, registration: Registration) -> None:
+    """Refuse before a password is hashed for nothing."""
+    match registration.mode:
+        case RegistrationMode.OPEN:
+            return
+        case RegistrationMode.CLOSED:
+            raise RegistrationClosed
+        case RegistrationMode.FIRST:
+            async with db.connection() as conn:
+                await _require_nobody(conn)
+        case _ as never:
+            assert_never(never)
+
+
+async def _require_nobody(conn: Connection) -> None:
+    if await administration.has_first_user(conn):
+        raise RegistrationClosed
 
 
 async def open_account(
@@ -83,10 +117,11 @@ async def open_account(
     return replace(user, balance=balances[user.id])
 
 
-async def log_in(db: Database, hasher: PasswordHasher, *, email: str, password: str) -> User:
-    """The user these credentials belong to. Raises WrongCredentials.
+async def log_in(db: Database, hasher: PasswordHasher, *, email: str, password: str) -> Credentials:
+    """The user these credentials belong to. Raises WrongCredentials or UserDisabled.
 
-    No connection is held while the password is checked.
+    That the user is disabled is told only to who knows the password. No connection is held
+    while it is checked.
     """
     async with db.connection() as conn:
         found = await users.get_credentials(conn, email=email)
@@ -94,12 +129,15 @@ async def log_in(db: Database, hasher: PasswordHasher, *, email: str, password: 
     is_right, renewed = await hasher.verify(password, stored)
     if found is None or not is_right:
         raise WrongCredentials
+    if found.is_disabled:
+        raise UserDisabled
     if renewed is not None:
         async with db.connection() as conn:
             await users.update_password_hash(
                 conn, user_id=found.user.id, old_hash=found.password_hash, new_hash=renewed
             )
-    return found.user
+        return replace(found, password_hash=renewed)
+    return found
 
 
 async def reset(conn: Connection, locked: LockedUser, *, balance: Decimal, request_id: str) -> User:

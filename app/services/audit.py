@@ -92,6 +92,25 @@ async def audit_everybody(
         await asyncio.sleep(pause_seconds)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallationAudit:
+    """How much was looked at, and everything that was found."""
+
+    users: int
+    entries: int
+    discrepancies: Sequence[Discrepancy]
+
+
+async def audit_installation(db: Database) -> InstallationAudit:
+    """Everybody's books, in the same slices as always."""
+    slices = [part async for part in audit_everybody(db)]
+    return InstallationAudit(
+        users=sum(part.users.users for part in slices),
+        entries=sum(part.entries for part in slices),
+        discrepancies=[found for part in slices for found in part.discrepancies],
+    )
+
+
 async def get_trial_balance(db: Database, *, user_id: UserId) -> TrialBalance:
     """The user's accounts of every epoch, recomputed from their entries."""
     async with db.snapshot() as conn:

@@ -5,11 +5,12 @@ may be a new one. A hint that is lost costs a reader one look of the poll, never
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from app.domain.access import Credential
 from app.domain.errors import Conflict, Unavailable
 from app.domain.users import UserId
 
@@ -55,10 +56,15 @@ class StreamsExhausted(Unavailable):
 class EventReader:
     """One who follows a user's events, and how far they have read."""
 
-    def __init__(self, user_id: UserId, *, after: int) -> None:
+    def __init__(
+        self, user_id: UserId, *, after: int, credential: Credential | None = None
+    ) -> None:
         self.user_id = user_id
+        self.credential = credential
         self.number = after
         self.is_closed = False
+        self.is_doubted = False
+        """Whether the credential has to be checked before anything else is read."""
         self._is_hinted = False
         self._waiting: asyncio.Future[None] | None = None
 
@@ -66,6 +72,11 @@ class EventReader:
         """Say that there may be something new."""
         self._is_hinted = True
         self._go_on()
+
+    def doubt(self) -> None:
+        """Say that the credential may not count any more."""
+        self.is_doubted = True
+        self.hint()
 
     def forget_hint(self) -> None:
         """To be called before a look at the table, so that a hint during it is not lost."""
@@ -135,14 +146,32 @@ class EventFeed:
             for user_id, readers in self._readers.items()
         }
 
+    def credentials(self) -> set[Credential]:
+        """What the readers of this process proved with who they are."""
+        return {
+            reader.credential
+            for readers in self._readers.values()
+            for reader in readers
+            if reader.credential is not None
+        }
+
+    def doubt(self, credentials: Collection[Credential]) -> None:
+        """Have every reader with one of these check it."""
+        for readers in self._readers.values():
+            for reader in readers:
+                if reader.credential in credentials:
+                    reader.doubt()
+
     @contextmanager
-    def reader(self, user_id: UserId, *, after: int) -> Iterator[EventReader]:
+    def reader(
+        self, user_id: UserId, *, after: int, credential: Credential | None = None
+    ) -> Iterator[EventReader]:
         """Follow for as long as the block runs. Raises TooManyStreams or StreamsExhausted."""
         if len(self._readers.get(user_id, ())) >= self.limits.per_user:
             raise TooManyStreams(self.limits.per_user)
         if self.count >= self.limits.per_process:
             raise StreamsExhausted
-        reader = EventReader(user_id, after=after)
+        reader = EventReader(user_id, after=after, credential=credential)
         if self._is_closed:
             reader.close()
         readers = self._readers.setdefault(user_id, set())

@@ -34,14 +34,19 @@ async def read_page(
     limit: int,
     wait_seconds: float,
     has_left: Callable[[], Awaitable[bool]],
+    recheck: Callable[[], Awaitable[object]],
 ) -> EventPage:
     """What comes after the reader's number; if there is nothing, as soon as there is.
 
-    After `wait_seconds`, or when the caller `has_left`, an empty page.
+    After `wait_seconds`, or when the caller `has_left`, an empty page. Raises whatever
+    `recheck` does when the reader may not go on.
     """
     clock = asyncio.get_running_loop().time
     until = clock() + wait_seconds
     while True:
+        if reader.is_doubted:
+            reader.is_doubted = False
+            await recheck()
         reader.forget_hint()
         page = await _page(db, reader, limit=limit)
         if page.events:
@@ -70,7 +75,8 @@ async def follow(
     clock = asyncio.get_running_loop().time
     recheck_at = clock() + limits.recheck_seconds
     while not reader.is_closed:
-        if clock() >= recheck_at:
+        if reader.is_doubted or clock() >= recheck_at:
+            reader.is_doubted = False
             await recheck()
             recheck_at = clock() + limits.recheck_seconds
         reader.forget_hint()

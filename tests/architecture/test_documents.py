@@ -67,7 +67,7 @@ def test_a_decision_that_the_code_refers_to_is_written_down() -> None:
             assert number in written, f"{source.name} refers to ADR {number}"
 
 
-def test_the_changelog_begins_with_the_version_that_is_served() -> None:
-    newest = re.search(r"^## (\S+)", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
+def test_the_newest_version_of_the_changelog_is_the_one_that_is_served() -> None:
+    newest = re.search(r"^## ([0-9]\S*)", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     assert newest[1] == create_app(Settings(_env_file=None)).version

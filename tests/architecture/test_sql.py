@@ -63,6 +63,7 @@ def test_a_dao_function_is_handed_its_connection_and_everything_else_by_keyword(
 
 
 NOW = datetime.now(UTC)
+KEY_HASH = bytes(32)
 HOT: dict[tuple[str, str], tuple[list[object], str]] = {
     **{
         ("grounds", f"get_ground {index}"): (
@@ -77,7 +78,17 @@ HOT: dict[tuple[str, str], tuple[list[object], str]] = {
             "idempotency_keys_pkey",
         )
     },
-    ("users", "get_user"): ([77], "users_pkey"),
+    ("callers", "get_user_with_session"): ([77, 770], "sessions_pkey"),
+    ("callers", "get_user_with_key"): ([KEY_HASH], "api_keys_hash_key"),
+    ("sessions", "use_refresh_token"): ([KEY_HASH], "refresh_tokens_pkey"),
+    ("sessions", "revoke_all_sessions"): ([77], "sessions_user"),
+    ("sessions", "get_ended_sessions"): ([[77, 78]], "sessions_pkey"),
+    ("sessions", "delete_old_sessions"): ([1000], "sessions_expires"),
+    ("api_keys", "count_api_keys"): ([77], "api_keys_user_list"),
+    ("api_keys", "get_dead_api_keys"): ([[77, 78]], "api_keys_pkey"),
+    ("api_keys", "update_last_used"): ([[77], [NOW]], "api_keys_pkey"),
+    ("administration", "list_users"): ([500, 100], "users_pkey"),
+    ("administration", "lock_user_and_administrators"): ([77], "users_administrators"),
     ("users", "get_credentials"): (["person77@example.com"], "users_email_lower_key"),
     ("users", "lock_users"): ([[77]], "users_pkey"),
     ("users", "lock_free_users"): ([[77]], "users_pkey"),
@@ -187,6 +198,18 @@ async def crowded(clone: CloneDatabase) -> AsyncIterator[Connection]:
         SELECT user_id, 'k' || g, '', 200, '' FROM row_of
     """)
     await conn.execute("""
+        INSERT INTO sessions (user_id, expires_at)
+        SELECT user_id, now() + g * interval '1 hour' FROM row_of
+    """)
+    await conn.execute("""
+        INSERT INTO refresh_tokens (session_id, token_hash, expires_at)
+        SELECT id, sha256(id::text::bytea), expires_at FROM sessions
+    """)
+    await conn.execute("""
+        INSERT INTO api_keys (user_id, name, key_hash, prefix, scopes)
+        SELECT user_id, 'n', sha256((user_id || '-' || g)::bytea), 'gob_', '{read}' FROM row_of
+    """)
+    await conn.execute("""
         INSERT INTO ledger_alarms (discrepancy, cleared_at)
         SELECT 'long ago', now() FROM row_of
     """)
@@ -202,7 +225,7 @@ async def crowded(clone: CloneDatabase) -> AsyncIterator[Connection]:
     """)
     for table in (
         "ledger_accounts", "ledger_transfers", "ledger_entries", "ledger_alarms", "events", "fills",
-        "idempotency_keys",
+        "idempotency_keys", "sessions", "refresh_tokens", "api_keys",
     ):  # fmt: skip
         await conn.execute("ANALYZE " + table)
     for table in ("users", "transact", "log", "watchlists", "strategies", "trade_strategies"):

@@ -47,13 +47,14 @@ def test_every_route_that_takes_a_key_is_proven_here() -> None:
 
 
 def test_every_route_that_changes_something_of_the_callers_takes_a_key() -> None:
-    exempt = {"/auth/register", "/auth/login", "/auth/token", "/order/preview"}
+    exempt = {"/order/preview"}
     writing = {
         (method, route.path.rstrip("/"))
         for route in itertools.chain.from_iterable(router.routes for router in ROUTERS)
         if isinstance(route, APIRoute)
         for method in (route.methods or set()) & {"POST", "PUT", "PATCH", "DELETE"}
         if route.path.rstrip("/") not in exempt
+        and not route.path.startswith(("/auth/", "/admin/"))  # secrets are not kept in answers
     }
     assert writing == {case.route for case in CASES}
 

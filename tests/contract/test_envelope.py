@@ -27,7 +27,11 @@ async def test_a_padlock_stands_on_exactly_the_routes_that_refuse_a_stranger(
             meta = response.json().get("meta", {})
             name = f"{method} {path}"
             refused[name] = meta.get("code") == "not_authenticated"
-            locked[name] = operation.get("security") == [{"OAuth2PasswordBearer": []}]
+            locked[name] = operation.get("security") == [
+                {"OAuth2PasswordBearer": []},
+                {"HTTPBearer": []},
+                {"APIKeyHeader": []},
+            ]
             assert ("401" in operation["responses"]) >= locked[name]
     assert refused == locked
     assert sum(locked.values()) > 20

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import asyncpg
 from app.core.config import PROJECT
-from app.core.security import create_access_token
 from app.db.address import DatabaseAddress
 from app.db.dao import users
+from app.db.dao.users import Credentials
 from app.db.migrate import migrate
 from app.domain.users import UserId
 from app.replay import replay
 from app.services.audit import audit_everybody
+from app.services.sessions import open_session
 from tests.conftest import Installation, Person, run_installation, settings_for
 from tests.integration.api.test_conventions import assert_is_error
 
@@ -53,11 +54,11 @@ async def upgraded(postgres: DatabaseAddress, tmp_path: Path) -> DatabaseAddress
 
 
 async def log_in(running: Installation, user_id: int) -> Person:
-    async with running.resources.db.connection() as conn:
-        user = await users.get_user(conn, user_id=UserId(user_id))
-    assert user is not None
-    token = create_access_token(user, key=running.resources.token_key, now=datetime.now(UTC))
-    return Person(user=user, client=running.client(Authorization=f"Bearer {token}"))
+    async with running.resources.db.transaction() as conn:
+        user = (await users.lock_users(conn, user_ids=[UserId(user_id)]))[UserId(user_id)].user
+        login = Credentials(user=user, password_hash="!")
+        issued = await open_session(conn, login, key=running.resources.token_key)
+    return Person(user=user, client=running.client(Authorization=f"Bearer {issued.access_token}"))
 
 
 async def test_an_older_database_is_upgraded_with_opening_entries_and_trades_on(

@@ -9,6 +9,7 @@ from app.core.config import Settings, SettingsError
 from app.core.security import (
     InvalidToken,
     InvalidTokenPayload,
+    TokenClaims,
     TokenExpired,
     TokenKey,
     check_password_hashing,
@@ -18,6 +19,7 @@ from app.core.security import (
     token_key,
     verify_password,
 )
+from app.domain.access import SessionId
 from app.domain.users import User, UserId
 from passlib.hash import bcrypt
 
@@ -27,20 +29,26 @@ ADA = User(id=UserId(7), email="ada@example.com", name="Ada", balance=Decimal(0)
 
 
 def signed(key: str = KEY.secret, algorithm: str = "HS256", **claims: Any) -> str:
-    base = {"sub": ADA.email, "uid": 7, "iat": NOW, "exp": NOW + timedelta(minutes=5)}
+    base = {
+        "sub": ADA.email, "uid": 7, "sid": 3, "jti": "j", "typ": "access",
+        "iat": NOW, "exp": NOW + timedelta(minutes=5),
+    }  # fmt: skip
     kept = {name: value for name, value in {**base, **claims}.items() if value is not None}
     return jwt.encode(kept, key, algorithm=algorithm)
 
 
 def test_a_token_speaks_for_the_user_it_was_made_for_until_it_expires() -> None:
-    token = create_access_token(ADA, key=KEY, now=NOW)
-    assert read_access_token(token, key=KEY).email == ADA.email
-    assert read_access_token(token, key=KEY).user_id == ADA.id
+    token = create_access_token(ADA, session_id=SessionId(3), key=KEY, now=NOW)
+    claims = read_access_token(token, key=KEY)
+    assert claims == TokenClaims(email=ADA.email, user_id=ADA.id, session_id=SessionId(3))
     raw = jwt.decode(token, options={"verify_signature": False})
     assert raw["exp"] - raw["iat"] == 3600
-    old = create_access_token(ADA, key=KEY, now=NOW - timedelta(minutes=61))
-    with pytest.raises(TokenExpired, match="Token expired"):
-        read_access_token(old, key=KEY)
+    old = create_access_token(
+        ADA, session_id=SessionId(3), key=KEY, now=NOW - timedelta(minutes=61)
+    )
+    for token in (old, signed(exp=datetime.now(UTC)), signed(exp=1)):
+        with pytest.raises(TokenExpired, match="Token expired"):
+            read_access_token(token, key=KEY)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +56,8 @@ def test_a_token_speaks_for_the_user_it_was_made_for_until_it_expires() -> None:
     [
         "x", "a.b.c", "", "é", "x" * 5000,
         signed(key="another key that is long enough!"),
-        signed(exp=None), signed(iat=None),
+        signed(exp=None), signed(iat=None), signed(jti=None), signed(sid=None), signed(typ=None),
+        signed(typ="refresh"), signed(aud="others"), signed(jti=5),
         signed(iat=NOW + timedelta(hours=1)), signed(nbf=NOW + timedelta(hours=1)),
         signed(key="k" * 64, algorithm="HS512"),
         jwt.encode({"sub": ADA.email, "uid": 7}, None, algorithm="none"),
@@ -61,12 +70,27 @@ def test_what_we_did_not_sign_for_now_is_an_invalid_token(token: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "claims", [{"sub": None}, {"sub": ""}, {"sub": 7}, {"uid": None}, {"uid": "7"}, {"uid": True}]
+    "claims",
+    [
+        {"sub": None},
+        {"sub": ""},
+        {"sub": 7},
+        {"uid": None},
+        {"uid": "7"},
+        {"uid": True},
+        {"sid": "3"},
+        {"sid": 0},
+        {"sid": -1},
+        {"sid": 2**63},
+        {"sid": True},
+    ],
 )
 def test_a_token_without_a_usable_subject_names_nobody(claims: dict[str, Any]) -> None:
     if claims.get("sub") == 7:
         token = jwt.api_jws.encode(
-            b'{"sub":7,"uid":7,"iat":1,"exp":99999999999}', KEY.secret, algorithm="HS256"
+            b'{"sub":7,"uid":7,"sid":3,"jti":"j","typ":"access","iat":1,"exp":99999999999}',
+            KEY.secret,
+            algorithm="HS256",
         )
     else:
         token = signed(**claims)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.db.connection import Connection, Row
+from app.domain.access import Role
 from app.domain.users import LockedUser, User, UserId
 
 
@@ -13,6 +14,8 @@ class Credentials:
 
     user: User
     password_hash: str
+    is_disabled: bool = False
+    role: Role = Role.USER
 
 
 def _user(row: Row) -> User:
@@ -55,37 +58,38 @@ async def insert_user(
     return None if row is None else _user(row)
 
 
-async def get_user(conn: Connection, *, user_id: UserId) -> User | None:
-    """The user with this id."""
-    row = await conn.fetchrow(
-        "SELECT id, email, name, balance, created_at, epoch FROM users WHERE id = $1", user_id
-    )
-    return None if row is None else _user(row)
-
-
 async def get_credentials(conn: Connection, *, email: str) -> Credentials | None:
     """The user with this address, in whatever case, and the password's hash."""
     row = await conn.fetchrow(
         """
-        SELECT id, email, name, balance, created_at, epoch, password
+        SELECT id, email, name, balance, created_at, epoch, password, role,
+            disabled_at IS NOT NULL AS is_disabled
         FROM users
         WHERE lower(email) = lower($1)
         """,
         email,
     )
-    return None if row is None else Credentials(user=_user(row), password_hash=row["password"])
+    if row is None:
+        return None
+    return Credentials(
+        user=_user(row),
+        password_hash=row["password"],
+        is_disabled=row["is_disabled"],
+        role=Role(row["role"]),
+    )
 
 
 async def update_password_hash(
     conn: Connection, *, user_id: UserId, old_hash: str, new_hash: str
-) -> None:
-    """Replace a hash by a newer one of the same password, unless it changed meanwhile."""
-    await conn.execute(
+) -> bool:
+    """Replace a hash unless it changed meanwhile; whether it was replaced."""
+    tag = await conn.execute(
         "UPDATE users SET password = $3, updated_at = now() WHERE id = $1 AND password = $2",
         user_id,
         old_hash,
         new_hash,
     )
+    return tag == "UPDATE 1"
 
 
 async def lock_users(conn: Connection, *, user_ids: Sequence[UserId]) -> dict[UserId, LockedUser]:

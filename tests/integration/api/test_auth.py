@@ -56,7 +56,7 @@ async def test_registering_logging_in_and_asking_who_am_i(anonymous: httpx.Async
     claims = jwt.decode(session["access_token"], SECRET, algorithms=["HS256"])
     assert claims["sub"] == user["email"]
     assert claims["uid"] == user["id"]
-    assert claims["exp"] - claims["iat"] == 3600
+    assert claims["exp"] - claims["iat"] == session["expires_in"] == 3600
 
     bearer = {"Authorization": f"bearer {session['access_token']}"}
     for path in ("/auth/profile", "/users/me"):
@@ -89,7 +89,9 @@ async def test_the_oauth2_form_gets_a_bare_token(anonymous: httpx.AsyncClient) -
         "/auth/token", data={"username": sent["email"], "password": sent["password"]}
     )
     assert response.status_code == 200
-    assert set(response.json()) == {"access_token", "token_type"}
+    assert set(response.json()) == {
+        "access_token", "token_type", "expires_in", "refresh_token", "scope",
+    }  # fmt: skip
     refused = await anonymous.post(
         "/auth/token", data={"username": sent["email"], "password": "wrong horse"}
     )

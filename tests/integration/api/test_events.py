@@ -11,8 +11,11 @@ import pytest
 import pytest_asyncio
 from app.core.security import create_access_token
 from app.db.address import DatabaseAddress
+from app.db.dao.users import Credentials
+from app.domain.access import SessionId
 from app.replay import ReplayExchange
 from app.services.event_feed import StreamLimits
+from app.services.sessions import begin_session
 from tests.conftest import Installation, Person, new_person, run_installation, settings_for
 from tests.integration.api.streaming import (
     SAFETY_SECONDS,
@@ -95,8 +98,8 @@ async def test_a_last_event_id_that_is_no_number_is_422(ada: Person, number: byt
 def test_the_stream_is_declared_as_one_and_its_errors_as_json(installation: Installation) -> None:
     answers = installation.app.openapi()["paths"]["/events/stream"]["get"]["responses"]
     assert list(answers["200"]["content"]) == ["text/event-stream"]
-    assert {status for status in answers if status != "200"} == {"401", "409", "422", "503"}
-    for status in ("401", "409", "422", "503"):
+    assert {status for status in answers if status != "200"} == {"401", "403", "409", "422", "503"}
+    for status in ("401", "403", "409", "422", "503"):
         assert list(answers[status]["content"]) == ["application/json"]
 
 
@@ -256,7 +259,10 @@ async def test_the_socket_wants_a_token_that_counts(
     person = await new_person(installation)
     key = installation.resources.token_key
     expired = create_access_token(
-        person.user, key=key, now=datetime.now(UTC) - key.lifetime - timedelta(minutes=1)
+        person.user,
+        session_id=SessionId(1),
+        key=key,
+        now=datetime.now(UTC) - key.lifetime - timedelta(minutes=1),
     )
     for token in ("", "nonsense", expired, token_of(person)[:-2], "x" * 5000):
         assert await closing_code(impatient, json.dumps({"token": token})) == 4401, token
@@ -316,8 +322,9 @@ async def test_a_stream_ends_when_its_token_expires(
 ) -> None:
     person = await new_person(installation)
     key = replace(installation.resources.token_key, lifetime=timedelta(seconds=2))
-    token = create_access_token(person.user, key=key, now=datetime.now(UTC))
-    person.client.headers["Authorization"] = f"Bearer {token}"
+    login = Credentials(user=person.user, password_hash="!")
+    issued = await begin_session(installation.resources.db, login, key=key)
+    person.client.headers["Authorization"] = f"Bearer {issued.access_token}"
     async with impatient.client(person) as client, impatient.websocket() as websocket:
         await open_events(websocket, person)
         async with asyncio.timeout(SAFETY_SECONDS):

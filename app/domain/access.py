@@ -1,0 +1,150 @@
+"""Who asks, what proves it, and what that allows."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, NewType
+
+from app.domain.errors import Forbidden, Unauthenticated
+from app.domain.users import User
+
+SessionId = NewType("SessionId", int)
+ApiKeyId = NewType("ApiKeyId", int)
+
+
+class Scope(StrEnum):
+    """What a credential allows. None includes another."""
+
+    READ = "read"
+    TRADE = "trade"
+    ADMIN = "admin"
+
+
+class Role(StrEnum):
+    """What a user is to the installation."""
+
+    USER = "user"
+    ADMINISTRATOR = "administrator"
+
+
+class CredentialKind(StrEnum):
+    """What a caller can prove who they are with."""
+
+    SESSION = "session"
+    API_KEY = "api_key"
+
+
+SCOPES_OF: Final = {
+    Role.USER: frozenset({Scope.READ, Scope.TRADE}),
+    Role.ADMINISTRATOR: frozenset(Scope),
+}
+"""The most that a user of each role can do, with whatever credential."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """What was checked: a session or an API key, by its id. Not the secret."""
+
+    kind: CredentialKind
+    id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A user, and what they may do with the credential that they sent."""
+
+    user: User
+    credential: Credential
+    scopes: frozenset[Scope]
+
+    def require(self, scope: Scope) -> None:
+        """Raise ScopeRequired unless the credential allows it."""
+        if scope not in self.scopes:
+            raise ScopeRequired(scope)
+
+    def session_id(self) -> SessionId:
+        """The session that the caller logged in to. Raises SessionRequired for an API key."""
+        if self.credential.kind is not CredentialKind.SESSION:
+            raise SessionRequired
+        return SessionId(self.credential.id)
+
+
+class ScopeRequired(Forbidden):
+    """The caller is known, and the credential does not allow this."""
+
+    code = "scope_required"
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(f"this needs the scope '{scope}'")
+        self.scope = scope
+
+
+class SessionRequired(Forbidden):
+    """Passwords, sessions and keys are changed by who logged in, never by a key."""
+
+    code = "session_required"
+
+    def __init__(self) -> None:
+        super().__init__("an API key cannot do this: log in")
+
+
+class TokenRevoked(Unauthenticated):
+    """The token was good, and its session has been ended."""
+
+    code = "token_revoked"
+
+    def __init__(self) -> None:
+        super().__init__("Token revoked")
+
+
+class UserDisabled(Unauthenticated):
+    """An administrator has disabled the account."""
+
+    code = "user_disabled"
+
+    def __init__(self) -> None:
+        super().__init__("User is disabled")
+
+
+class InvalidApiKey(Unauthenticated):
+    """No such key, or not any more."""
+
+    code = "invalid_api_key"
+
+    def __init__(self) -> None:
+        super().__init__("Invalid API key")
+
+
+class ApiKeyExpired(Unauthenticated):
+    """The key was made for a time that is over."""
+
+    code = "api_key_expired"
+
+    def __init__(self) -> None:
+        super().__init__("API key expired")
+
+
+class ConflictingCredentials(Unauthenticated):
+    """Authorization and X-API-Key say different things; choosing one would be guessing."""
+
+    code = "conflicting_credentials"
+
+    def __init__(self) -> None:
+        super().__init__("Authorization and X-API-Key differ: send one of them")
+
+
+class InvalidRefreshToken(Unauthenticated):
+    """Unknown, expired, or of a session that has been ended."""
+
+    code = "invalid_refresh_token"
+
+    def __init__(self) -> None:
+        super().__init__("Invalid refresh token: log in again")
+
+
+class RefreshTokenReused(Unauthenticated):
+    """A refresh token came twice, so two parties have it: the session is ended for both."""
+
+    code = "refresh_token_reused"
+
+    def __init__(self) -> None:
+        super().__init__("Refresh token used twice, the session is ended: log in again")

@@ -1,0 +1,105 @@
+"""From what was sent to who is asking, in one statement whatever was sent."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from app.core.security import (
+    ID_MAX,
+    NotAuthenticated,
+    TokenKey,
+    hash_secret,
+    read_access_token,
+)
+from app.db.dao import api_keys, callers
+from app.db.database import Database
+from app.domain.access import (
+    SCOPES_OF,
+    ApiKeyExpired,
+    ApiKeyId,
+    Caller,
+    Credential,
+    CredentialKind,
+    InvalidApiKey,
+    TokenRevoked,
+    UserDisabled,
+)
+from app.domain.api_keys import API_KEY_PREFIX
+from app.domain.users import UserGone
+
+USE_NOTED_EVERY: Final = timedelta(minutes=1)
+USES_MAX: Final = 10_000
+"""Most keys that are remembered until their use is written down."""
+
+
+class ApiKeyUses:
+    """When API keys were used, until a job writes it down; no request waits for that."""
+
+    def __init__(self) -> None:
+        self._used_at: dict[ApiKeyId, datetime] = {}
+
+    def note(self, key_id: ApiKeyId, *, at: datetime, noted_at: datetime | None) -> None:
+        """Remember a use, unless one was written down (`noted_at`) less than a minute ago."""
+        if noted_at is not None and at - noted_at < USE_NOTED_EVERY:
+            return
+        if key_id in self._used_at or len(self._used_at) < USES_MAX:
+            self._used_at[key_id] = at
+
+    async def write_down(self, db: Database) -> None:
+        """Write what was noted since the last time; if that fails, it is tried again."""
+        noted = dict(self._used_at)
+        if not noted:
+            return
+        async with db.connection() as conn:
+            await api_keys.update_last_used(conn, key_ids=list(noted), used_at=list(noted.values()))
+        for key_id, at in noted.items():
+            if self._used_at.get(key_id) == at:
+                del self._used_at[key_id]
+
+
+async def authenticate(
+    db: Database, *, secret: str | None, key: TokenKey, uses: ApiKeyUses
+) -> Caller:
+    """The caller that an access token or an API key speaks for. Raises Unauthenticated kinds."""
+    if not secret:
+        raise NotAuthenticated
+    if secret.startswith(API_KEY_PREFIX):
+        return await _by_api_key(db, secret, uses)
+    return await _by_token(db, secret, key)
+
+
+async def _by_token(db: Database, token: str, key: TokenKey) -> Caller:
+    claims = read_access_token(token, key=key)
+    if not 1 <= claims.user_id <= ID_MAX:
+        raise UserGone
+    async with db.connection() as conn:
+        found = await callers.get_user_with_session(
+            conn, user_id=claims.user_id, session_id=claims.session_id
+        )
+    if found is None or found.user.email.lower() != claims.email.lower():
+        raise UserGone
+    if found.is_disabled:
+        raise UserDisabled
+    if not found.is_session_live:
+        raise TokenRevoked
+    return Caller(
+        user=found.user,
+        credential=Credential(kind=CredentialKind.SESSION, id=claims.session_id),
+        scopes=SCOPES_OF[found.role],
+    )
+
+
+async def _by_api_key(db: Database, secret: str, uses: ApiKeyUses) -> Caller:
+    async with db.connection() as conn:
+        found = await callers.get_user_with_key(conn, key_hash=hash_secret(secret))
+    if found is None:
+        raise InvalidApiKey
+    if found.is_disabled:
+        raise UserDisabled
+    if found.is_expired:
+        raise ApiKeyExpired
+    uses.note(found.key_id, at=datetime.now(UTC), noted_at=found.last_used_at)
+    return Caller(
+        user=found.user,
+        credential=Credential(kind=CredentialKind.API_KEY, id=found.key_id),
+        scopes=SCOPES_OF[found.role].intersection(found.scopes),
+    )
