@@ -30,8 +30,8 @@ from app.jobs import (
     tell_events,
 )
 from app.jobs.supervisor import Job, supervised
-from app.services.desk import Desk, open_desk
 from app.services.authentication import ApiKeyUses
+from app.services.desk import Desk, open_desk
 from app.services.event_feed import EventFeed
 from app.services.market_data import MarketData
 from app.services.passwords import PasswordHasher

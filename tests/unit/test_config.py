@@ -24,7 +24,8 @@ def test_the_env_file_is_read_and_unknown_keys_in_it_are_ignored(tmp_path: Path)
     [("DB_PORT", "abc"), ("STARTING_BALANCE", "1e3"), ("STARTING_BALANCE", "-1"),
      ("STARTING_BALANCE", "10000000000"), ("BYBIT_BASE_URL", "api.bybit.com"),
      ("PRICE_SOURCE", "kraken"), ("JWT_ALGORITHM", "none"), ("JWT_EXPIRES_MINUTES", "0"),
-     ("PRICE_MAX_AGE_SECONDS", "nan"), ("ENVIRONMENT", "prod")],
+     ("PRICE_MAX_AGE_SECONDS", "nan"), ("ENVIRONMENT", "prod"),
+     ("REGISTRATION", "maybe"), ("REFRESH_TOKEN_DAYS", "0")],
 )  # fmt: skip
 def test_a_wrong_value_stops_the_start_with_the_key_and_what_was_expected(
     key: str, value: str, tmp_path: Path
@@ -41,6 +42,19 @@ def test_production_refuses_a_weak_secret_without_printing_it(secret: str | None
     with pytest.raises(SettingsError, match="JWT_SECRET_KEY") as failure:
         load_settings(env_file=None, environment="production", **overrides)
     assert secret is None or secret not in str(failure.value)
+
+
+@pytest.mark.parametrize(("algorithm", "bytes_min"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
+def test_a_secret_shorter_than_its_algorithm_stops_the_start_wherever_it_is(
+    algorithm: str, bytes_min: int
+) -> None:
+    secret = "é" * (bytes_min // 2)
+    load_settings(env_file=None, jwt_algorithm=algorithm, jwt_secret_key=secret)
+    with pytest.raises(
+        SettingsError, match=f"JWT_SECRET_KEY is too short: .*{bytes_min}"
+    ) as failure:
+        load_settings(env_file=None, jwt_algorithm=algorithm, jwt_secret_key=secret[1:])
+    assert "éé" not in str(failure.value)
 
 
 def test_production_accepts_a_long_random_secret() -> None:

@@ -17,6 +17,7 @@ from app.replay import ReplayExchange
 from app.services.event_feed import StreamLimits
 from app.services.sessions import begin_session
 from tests.conftest import Installation, Person, new_person, run_installation, settings_for
+from tests.integration.accounts import api_key
 from tests.integration.api.streaming import (
     SAFETY_SECONDS,
     Served,
@@ -267,6 +268,20 @@ async def test_the_socket_wants_a_token_that_counts(
     for token in ("", "nonsense", expired, token_of(person)[:-2], "x" * 5000):
         assert await closing_code(impatient, json.dumps({"token": token})) == 4401, token
     assert await closing_code(impatient, None) == 4401, "too late"
+
+
+async def test_the_socket_takes_an_api_key_that_may_read_and_no_other(
+    impatient: Served, installation: Installation
+) -> None:
+    person = await new_person(installation)
+    key = (await api_key(person, "read"))["key"]
+    async with impatient.websocket() as websocket, asyncio.timeout(SAFETY_SECONDS):
+        await websocket.send(json.dumps({"token": key}))
+        assert json.loads(await websocket.recv())["number"] == 1
+    trading = (await api_key(person, "trade"))["key"]
+    assert await closing_code(impatient, json.dumps({"token": trading})) == 4403
+    for wrong in ("gob_", "gob_nonsense", key[:-1], f"Bearer {key}"):
+        assert await closing_code(impatient, json.dumps({"token": wrong})) == 4401
 
 
 @pytest.mark.parametrize(
