@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core.constants import INTERNAL_ERROR
 from app.core.logging import REQUEST_LOGGER
 from app.http.errors import error_response
+from app.http.headers import security_headers
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 """What a caller may send as X-Request-ID; anything else is replaced."""
@@ -60,7 +61,10 @@ class BodyLimit:
 
 
 class RequestContext:
-    """Accepts or makes the request id, times and logs the request, answers bugs with 500."""
+    """Accepts or makes the request id, times and logs the request, answers bugs with 500.
+
+    Every answer passes here, so this is also where the security headers are added.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -81,8 +85,10 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 elapsed_seconds = time.perf_counter() - started
+                own = message.get("headers", [])
                 message["headers"] = [
-                    *message.get("headers", []),
+                    *own,
+                    *security_headers(own, scheme=scope["scheme"]),
                     (b"x-request-id", request_id.encode()),
                     (b"x-process-time", f"{elapsed_seconds:.6f}".encode()),
                 ]
