@@ -1,5 +1,6 @@
 """What routes ask for: the process's resources, the caller, a page."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -28,6 +29,7 @@ from app.services import authentication
 ID_MAX: Final = 2**63 - 1
 ID_DIGITS_MAX: Final = 4000
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_DIGITS: Final = re.compile(r"-?[0-9]+", re.ASCII)
 
 UNAUTHENTICATED: Final = (
     NotAuthenticated, TokenExpired, InvalidToken, InvalidTokenPayload, UserGone, UserDisabled,
@@ -133,9 +135,15 @@ Administrator = Annotated[User, Depends(get_administrator)]
 
 
 def _path_id(text: object) -> object:
-    """Digits of any length become an int; Python refuses to parse more than 4,300 itself."""
-    if isinstance(text, str) and len(text) > ID_DIGITS_MAX and text.isascii() and text.isdigit():
-        return ID_MAX + 1
+    """Digits of any length become an int; Python refuses to parse more than 4,300 itself.
+
+    It would also take 1_000, spaces and other scripts' digits.
+    """
+    if isinstance(text, str):
+        if _DIGITS.fullmatch(text) is None:
+            raise ValueError("expected a whole number in digits 0-9")
+        if len(text) > ID_DIGITS_MAX:
+            return ID_MAX + 1
     return text
 
 

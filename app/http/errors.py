@@ -45,11 +45,15 @@ CODE_OF_STATUS: Final[Mapping[int, str]] = {
     HTTPStatus.NOT_FOUND: "not_found",
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
 }
 RETRY_AFTER_SECONDS: Final = "1"
 
 CODES_OF_ANY_REQUEST: Final[Mapping[str, tuple[HTTPStatus, str]]] = {
-    "bad_request": (HTTPStatus.BAD_REQUEST, "The body of a form cannot be read."),
+    "bad_request": (
+        HTTPStatus.BAD_REQUEST,
+        "The body of a form cannot be read, or the Host header is missing or there twice.",
+    ),
     "not_found": (HTTPStatus.NOT_FOUND, "No route has this path."),
     "method_not_allowed": (
         HTTPStatus.METHOD_NOT_ALLOWED,
@@ -58,6 +62,10 @@ CODES_OF_ANY_REQUEST: Final[Mapping[str, tuple[HTTPStatus, str]]] = {
     "request_too_large": (
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "The body has more than 1,000,000 bytes.",
+    ),
+    "unsupported_media_type": (
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "The body is of another Content-Type than the route reads, or compressed.",
     ),
     "internal_error": (
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -174,7 +182,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     detail = [
         {
             "loc": list(problem["loc"]),
-            "msg": problem["msg"].removeprefix("Value error, "),
+            "msg": _problem_text(problem),
             "type": problem["type"],
         }
         for problem in error.errors()
@@ -190,6 +198,13 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     )
 
 
+def _problem_text(problem: Mapping[str, Any]) -> str:
+    text: str = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "json_invalid":  # the framework keeps the reason to itself
+        text += f": {problem['ctx']['error']}"
+    return text
+
+
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
@@ -198,7 +213,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ", ".join(_allowed_methods(request))
         message += f", try {headers['Allow']}"
-    elif status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+    elif status in (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE):
         message = error.detail
     elif status is HTTPStatus.NOT_FOUND:
         message += " does not exist, see /docs"

@@ -5,6 +5,7 @@
 Decimal, and the user's own JSON leaves again with every digit that came.
 """
 
+import codecs
 import json
 from decimal import Decimal
 from typing import Any, Final
@@ -16,6 +17,13 @@ INT_DIGITS_MAX: Final = 40
 
 DEPTH_MAX: Final = 100
 """Nesting that goblin stores and returns; a parser on the other side may give up beyond."""
+
+BODY_DEPTH_MAX: Final = DEPTH_MAX + 2
+"""Nesting of a whole body: the caller's own JSON is a member of one object."""
+
+NUMBER_CHARACTERS_MAX: Final = 1000
+EXPONENT_MAX: Final = 400
+"""A double ends at 308; what is beyond by more is there to fill somebody's memory."""
 
 
 class ExactRequest(Request):
@@ -29,15 +37,17 @@ class ExactRequest(Request):
 
 
 def parse_exact_json(body: bytes) -> Any:
-    """JSON with int and Decimal for numbers; an exponent beyond Decimal gives a float.
+    """JSON with int and Decimal for numbers.
 
     Raises json.JSONDecodeError for what is not UTF-8, not JSON (NaN and Infinity are not),
-    nested too deeply, or has one key twice in one object, where parsers disagree about
-    which of them counts.
+    nested too deeply, has a number of absurd length, or has one key twice in one object,
+    where parsers disagree about which of them counts.
     """
+    if body.startswith(codecs.BOM_UTF8):
+        raise json.JSONDecodeError("begins with a byte order mark", "", 0)
     try:
         text = body.decode("utf-8")
-        return json.loads(
+        value = json.loads(
             text,
             parse_float=_exact_number,
             parse_int=_exact_integer,
@@ -49,9 +59,13 @@ def parse_exact_json(body: bytes) -> Any:
     except UnicodeDecodeError:
         raise json.JSONDecodeError("not UTF-8", "", 0) from None
     except RecursionError:
-        raise json.JSONDecodeError("nested too deeply", "", 0) from None
+        raise _too_deep() from None
     except _DuplicateKeyError:
         raise json.JSONDecodeError("the same key twice in one object", "", 0) from None
+    # Most bodies have fewer brackets than that, and cost no second look.
+    if body.count(b"[") + body.count(b"{") > BODY_DEPTH_MAX and not _is_shallow(value):
+        raise _too_deep()
+    return value
 
 
 def dump_exact_json(value: Any) -> str:
@@ -82,15 +96,43 @@ def _refuse_constant(name: str) -> None:
     raise json.JSONDecodeError(f"{name} is not JSON", "", 0)
 
 
-def _exact_number(text: str) -> Decimal | float:
-    try:
-        return Decimal(text)
-    except ArithmeticError:  # an exponent beyond any that Decimal can hold
-        return float(text)
+def _too_deep() -> json.JSONDecodeError:
+    return json.JSONDecodeError(f"nested too deeply: at most {BODY_DEPTH_MAX} levels", "", 0)
+
+
+def _is_shallow(value: Any) -> bool:
+    level = [value]
+    for _ in range(BODY_DEPTH_MAX):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return True
+    return False
+
+
+def _exact_number(text: str) -> Decimal:
+    _, _, exponent = text.lower().partition("e")
+    digits = exponent.lstrip("+-0")
+    if (
+        len(text) > NUMBER_CHARACTERS_MAX
+        or len(digits) > len(str(EXPONENT_MAX))
+        or int(digits or 0) > EXPONENT_MAX
+    ):
+        raise json.JSONDecodeError(
+            f"a number of more than {NUMBER_CHARACTERS_MAX} characters or with an exponent "
+            f"beyond {EXPONENT_MAX}",
+            "",
+            0,
+        )
+    return Decimal(text)
 
 
 def _exact_integer(text: str) -> int | Decimal:
-    return int(text) if len(text) <= INT_DIGITS_MAX else Decimal(text)
+    return int(text) if len(text) <= INT_DIGITS_MAX else _exact_number(text)
 
 
 def _object_of_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -119,8 +161,6 @@ def _dump(value: Any, depth_left: int) -> str:
             if float(value) in (float("inf"), float("-inf")):
                 raise ValueError("a number beyond the range of a double")
             return str(value)
-        case float():
-            raise ValueError("a number beyond the range of a double")
         case _:
             return json.dumps(value)
 

@@ -19,27 +19,34 @@ REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 """What a caller may send as X-Request-ID; anything else is replaced."""
 
 _TOO_LARGE: Final = "a request body may have at most 1,000,000 bytes"
+_ONE_HOST: Final = "a request has exactly one Host header"
 _log = logging.getLogger(REQUEST_LOGGER)
 
 
 BODY_BYTES_MAX: Final = 1_000_000
 
 
-class BodyLimit:
-    """Refuses a body that is too large: by its declared length unread, else while reading.
+class RequestLimits:
+    """Refuses a body that is too large, by its declared length unread, else while reading.
 
-    The framework's own limit answers in plain text, outside the envelope.
+    The framework's own limit answers in plain text, outside the envelope. A request of
+    HTTP/1.1 names exactly one host, which the server does not check: two proxies could
+    understand another one differently.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or refuse it with 413."""
+        """Serve one request, or refuse it with 400 or 413."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request = Request(scope)
+        if not _names_one_host(scope):
+            response = error_response(request, status=400, code="bad_request", message=_ONE_HOST)
+            await response(scope, receive, send)
+            return
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared[:20]) > BODY_BYTES_MAX:
             response = error_response(
@@ -58,6 +65,14 @@ class BodyLimit:
             return message
 
         await self._app(scope, receive_limited, send)
+
+
+def _names_one_host(scope: Scope) -> bool:
+    count = 0
+    for name, _ in scope["headers"]:
+        if name == b"host":
+            count += 1
+    return count == 1 or (count == 0 and scope["http_version"] == "1.0")
 
 
 class RequestContext:

@@ -14,6 +14,7 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from app.db.errors import DatabaseBusy, DatabaseUnavailable, ValueNotStorable
 from app.domain.answers import KeyReused, RequestInProgress
 from app.domain.errors import GoblinError, Invalid
+from app.http.body_types import FORM_TYPES, JSON_TYPES, refuse_other_types
 from app.http.dependencies import UNAUTHENTICATED, get_caller
 from app.http.exact_json import ExactRequest
 from app.http.openapi import ROUTE_EXAMPLE, ROUTE_LINKS, declare, declare_code
@@ -35,8 +36,13 @@ class ExactRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Any]:
         """FastAPI's own handler, given a request that parses exactly."""
         handler = super().get_route_handler()
+        kinds: tuple[str, ...] = ()
+        if self.body_field is not None:
+            kinds = FORM_TYPES if isinstance(self.body_field.field_info, Form) else JSON_TYPES
 
         async def exact_handler(request: Request) -> Response:
+            if kinds:
+                refuse_other_types(request, kinds)
             response: Response = await handler(ExactRequest(request.scope, request.receive))
             return response
 
@@ -147,6 +153,7 @@ def _failures(
     return {
         **declare(*found),
         **(declare_code("request_too_large") if has_body else {}),
+        **(declare_code("unsupported_media_type") if has_body else {}),
         **(declare_code("bad_request") if has_form else {}),
     }
 

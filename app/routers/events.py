@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Final
 
 from fastapi import Header, Query, Request, Response, WebSocket, WebSocketDisconnect
-from pydantic import ValidationError
+from pydantic import BeforeValidator
 
 from app.core.security import NotAuthenticated
 from app.domain.access import Scope
@@ -20,10 +20,10 @@ from app.http.event_stream import (
     close_socket,
     send_events,
 )
-from app.http.exact_json import RawJson, exact_json
+from app.http.exact_json import RawJson, exact_json, parse_exact_json
 from app.http.routing import Router
 from app.resources import Resources
-from app.schemas.common import Limit, StandardResponse, format_instant
+from app.schemas.common import Limit, StandardResponse, format_instant, plain_number
 from app.schemas.events import SSE_EXAMPLE, EventList, EventNumber, SocketOpening
 from app.services.event_feed import StreamsExhausted, TooManyStreams
 from app.services.event_reader import read_page
@@ -57,6 +57,7 @@ async def list_events(
     limit: Limit = 100,
     wait_seconds: Annotated[
         float,
+        BeforeValidator(plain_number),
         Query(
             ge=0,
             le=WAIT_SECONDS_MAX,
@@ -152,12 +153,12 @@ async def _opening(websocket: WebSocket, *, seconds_max: float) -> SocketOpening
         await websocket.accept()
         async with asyncio.timeout(seconds_max):
             text = await websocket.receive_text()
-        return SocketOpening.model_validate_json(text)
+        return SocketOpening.model_validate(parse_exact_json(text.encode()))
     except WebSocketDisconnect:
         pass
     except TimeoutError:
         await close_for(websocket, NotAuthenticated())
-    except (KeyError, ValidationError):  # a binary message, or another text
+    except (KeyError, ValueError):  # a binary message, or another text
         await close_socket(websocket, CLOSE_BAD_MESSAGE, OPENING_EXPECTED)
     return None
 

@@ -11,7 +11,7 @@ from app.http.routing import Router
 from app.schemas.common import (
     Epoch,
     FilterSymbol,
-    Identifier,
+    IdentifierIn,
     Limit,
     PagedResponse,
     StandardResponse,
@@ -28,9 +28,9 @@ async def list_entries(
     resources: ResourcesOf,
     kind: AccountKind | None = None,
     asset: Annotated[FilterSymbol | None, Query(examples=["USD"])] = None,
-    order_id: Identifier | None = None,
+    order_id: IdentifierIn | None = None,
     epoch: Epoch = None,
-    cursor: Annotated[Identifier | None, Query(description="meta.next_cursor of a page.")] = None,
+    cursor: Annotated[IdentifierIn | None, Query(description="meta.next_cursor of a page.")] = None,
     limit: Limit = 100,
 ) -> PagedResponse[EntryList, CursorMeta]:
     """Entries of one epoch, newest first. A page never shifts: newer entries come before it."""

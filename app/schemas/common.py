@@ -1,5 +1,6 @@
 """The envelope, and the types that every request and response is made of."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Final, Generic, Literal, TypeVar
@@ -17,6 +18,9 @@ from pydantic import (
 from app.domain.instruments import normalize_symbol
 from app.domain.money import PLAIN_DECIMAL, format_amount, is_amount, is_positive_amount
 
+PLAIN_INTEGER: Final = re.compile(r"-?[0-9]{1,40}", re.ASCII)
+PLAIN_NUMBER: Final = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?", re.ASCII)
+
 DataT = TypeVar("DataT")
 MetaT = TypeVar("MetaT")
 
@@ -24,6 +28,8 @@ ID_MAX: Final = 2**63 - 1
 PAGE_MAX: Final = 1000
 OFFSET_MAX: Final = 10**9
 PERSON_NAME_CHARACTERS_MAX: Final = 100
+TITLE_CHARACTERS_MAX: Final = 200
+TEXT_CHARACTERS_MAX: Final = 1000
 
 
 class StandardResponse(BaseModel, Generic[DataT]):
@@ -59,9 +65,13 @@ class StrictRequest(Request):
 
 
 def storable(text: str) -> str:
-    """The text, if PostgreSQL can hold it; half a surrogate pair never gets here."""
+    """The text, if PostgreSQL can hold it."""
     if "\0" in text:
         raise ValueError("must not contain a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not contain half a surrogate pair") from None
     return text
 
 
@@ -87,6 +97,22 @@ def _amount(value: object) -> Decimal:
 def _positive(value: Decimal) -> Decimal:
     if not is_positive_amount(value):
         raise ValueError("expected more than 0")
+    return value
+
+
+def whole_number(value: object) -> object:
+    """What comes as text has plain digits; Python also reads 1_000, spaces and other scripts'."""
+    if isinstance(value, bool) or (
+        isinstance(value, str) and PLAIN_INTEGER.fullmatch(value) is None
+    ):
+        raise ValueError("expected a whole number in digits 0-9")
+    return value
+
+
+def plain_number(value: object) -> object:
+    """The same for a number that may have a fraction."""
+    if isinstance(value, str) and PLAIN_NUMBER.fullmatch(value) is None:
+        raise ValueError("expected a plain decimal number, for example 0.5")
     return value
 
 
@@ -128,22 +154,42 @@ def _symbol(length_min: int, length_max: int) -> WithJsonSchema:
 
 NO_NUL: Final = r"^[^\x00]*$"
 
-Text = Annotated[str, AfterValidator(storable), _text(NO_NUL, "Any text without NUL.")]
+
+def _bounded(
+    length_min: int, length_max: int, pattern: str = NO_NUL, description: str = "Text without NUL."
+) -> WithJsonSchema:
+    lengths = {"minLength": length_min} if length_min else {}
+    return _text(pattern, description, **lengths, maxLength=length_max)
+
+
+Text = Annotated[
+    str,
+    Field(max_length=TEXT_CHARACTERS_MAX),
+    AfterValidator(storable),
+    _bounded(0, TEXT_CHARACTERS_MAX),
+]
 """Any text that PostgreSQL can hold."""
 
 FilledText = Annotated[
     str,
-    Field(min_length=1),
+    Field(min_length=1, max_length=TEXT_CHARACTERS_MAX),
     AfterValidator(storable),
-    _text(NO_NUL, "Any text without NUL.", minLength=1),
+    _bounded(1, TEXT_CHARACTERS_MAX),
 ]
 
 _NOT_BLANK: Final = rf"^[^\x00]*{_INK}[^\x00]*$"
-NonBlank = Annotated[
+Title = Annotated[
     str,
+    Field(max_length=TITLE_CHARACTERS_MAX),
     AfterValidator(storable),
     AfterValidator(_not_blank),
-    _text(_NOT_BLANK, "Not blank, without NUL."),
+    _bounded(0, TITLE_CHARACTERS_MAX, _NOT_BLANK, "Not blank, without NUL."),
+]
+Slug = Annotated[
+    str,
+    Field(min_length=1, max_length=TITLE_CHARACTERS_MAX),
+    AfterValidator(storable),
+    _bounded(1, TITLE_CHARACTERS_MAX),
 ]
 
 PersonName = Annotated[
@@ -151,7 +197,7 @@ PersonName = Annotated[
     Field(max_length=PERSON_NAME_CHARACTERS_MAX),
     AfterValidator(storable),
     AfterValidator(_not_blank),
-    _text(_NOT_BLANK, "Not blank, without NUL.", maxLength=PERSON_NAME_CHARACTERS_MAX),
+    _bounded(0, PERSON_NAME_CHARACTERS_MAX, _NOT_BLANK, "Not blank, without NUL."),
 ]
 
 _PLAIN_PATTERN: Final = r"^[0-9]{1,10}(\.[0-9]{1,20})?$"
@@ -246,6 +292,9 @@ SymbolOut = Annotated[str, Field(examples=["BTCUSDT"])]
 Identifier = Annotated[
     int, Field(ge=1, le=ID_MAX, json_schema_extra={"format": "int64"}, examples=[1])
 ]
+IdentifierIn = Annotated[Identifier, BeforeValidator(whole_number)]
+"""An id in a body or a query."""
+
 Count = Annotated[int, Field(ge=0, examples=[1])]
 
 
@@ -278,8 +327,8 @@ FilterSymbol = Annotated[
     _symbol(0, 30),
 ]
 
-Limit = Annotated[int, Field(ge=1, le=PAGE_MAX)]
-Offset = Annotated[int, Field(ge=0, le=OFFSET_MAX)]
+Limit = Annotated[int, Field(ge=1, le=PAGE_MAX), BeforeValidator(whole_number)]
+Offset = Annotated[int, Field(ge=0, le=OFFSET_MAX), BeforeValidator(whole_number)]
 PathSymbol = Annotated[
     str,
     Field(min_length=1),
@@ -293,6 +342,7 @@ PathSymbol = Annotated[
 Epoch = Annotated[
     int | None,
     Field(ge=1, le=2**31 - 1, description="Which life of the account; the current by default."),
+    BeforeValidator(whole_number),
 ]
 ClientOrderId = Annotated[
     str,

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from app.domain.events import EventType
-from app.schemas.common import ID_MAX, Instant, Request
+from app.schemas.common import ID_MAX, Instant, Request, storable, whole_number
 
 EVENT_EXAMPLE: Final[dict[str, Any]] = {
     "number": 7,
@@ -33,7 +33,7 @@ data: {"number":7,"type":"deposited","epoch":1,"data":{"amount":"50.000000000000
 
 """
 
-EventNumber = Annotated[int, Field(ge=0, le=ID_MAX)]
+EventNumber = Annotated[int, Field(ge=0, le=ID_MAX), BeforeValidator(whole_number)]
 """The number of an event, or 0 for before the first."""
 
 
@@ -62,5 +62,5 @@ class EventList(BaseModel):
 class SocketOpening(Request):
     """The first and only message that a client sends to /ws/events."""
 
-    token: str
+    token: Annotated[str, AfterValidator(storable)]
     after: Annotated[EventNumber, Field(strict=True)] = 0

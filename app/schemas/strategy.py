@@ -3,21 +3,21 @@
 from pydantic import BaseModel, Field
 
 from app.domain.strategies import Strategy
-from app.schemas.common import FilledText, Identifier, Instant, NonBlank, StrictRequest
+from app.schemas.common import Identifier, Instant, Slug, StrictRequest, Title
 
 
 class StrategyCreate(StrictRequest):
     """A new strategy; the slug is made from the name when absent."""
 
-    name: NonBlank = Field(examples=["R.S.I. Strategy (14-period)"])
-    slug: FilledText | None = Field(None, examples=["rsi-strategy-14-period"])
+    name: Title = Field(examples=["R.S.I. Strategy (14-period)"])
+    slug: Slug | None = Field(None, examples=["rsi-strategy-14-period"])
 
 
 class StrategyUpdate(StrictRequest):
     """What to change; null is the same as absent."""
 
-    name: NonBlank | None = Field(None, examples=["Mean reversion"])
-    slug: FilledText | None = Field(None, examples=["mean-reversion"])
+    name: Title | None = Field(None, examples=["Mean reversion"])
+    slug: Slug | None = Field(None, examples=["mean-reversion"])
 
 
 class StrategyOut(BaseModel):

@@ -5,7 +5,14 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
 from app.domain.strategies import INTERVALS, Assignment
-from app.schemas.common import AssignmentSymbol, Identifier, Instant, StrictRequest, SymbolOut
+from app.schemas.common import (
+    AssignmentSymbol,
+    Identifier,
+    IdentifierIn,
+    Instant,
+    StrictRequest,
+    SymbolOut,
+)
 
 
 def _interval(text: str) -> str:
@@ -23,7 +30,7 @@ class TradeStrategyCreate(StrictRequest):
     """Assign a strategy to a symbol at an interval."""
 
     symbol: AssignmentSymbol = Field(examples=["BTCUSDT"])
-    strategy_id: Identifier = Field(examples=[1])
+    strategy_id: IdentifierIn = Field(examples=[1])
     timestamp: Interval = Field("5m", examples=["5m"])
 
 
@@ -31,7 +38,7 @@ class TradeStrategyUpdate(StrictRequest):
     """What to change; null is the same as absent."""
 
     symbol: AssignmentSymbol | None = Field(None, examples=["ETHUSDT"])
-    strategy_id: Identifier | None = Field(None, examples=[1])
+    strategy_id: IdentifierIn | None = Field(None, examples=[1])
     timestamp: Interval | None = Field(None, examples=["1h"])
 
 
