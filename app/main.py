@@ -9,8 +9,9 @@ from fastapi import FastAPI
 from app.core.config import Settings, load_settings
 from app.http.docs import install_docs
 from app.http.errors import install_error_handlers
-from app.http.middleware import RequestContext, RequestLimits
+from app.http.middleware import BodyLimit, RequestContext
 from app.http.openapi import DescribedApp
+from app.http.rate_limit import RateLimit
 from app.resources import open_resources
 from app.routers import (
     admin,
@@ -69,7 +70,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_docs(app)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(RequestLimits)
+    app.add_middleware(BodyLimit)
+    if known.rate_limit_per_minute:
+        app.add_middleware(RateLimit, per_minute=known.rate_limit_per_minute)
     app.add_middleware(RequestContext)
     return app
 

@@ -104,6 +104,7 @@ class Installation:
             "PRICE_SOURCE": "bybit",
             "PRICE_MAX_AGE_SECONDS": "1.0",
             "ENVIRONMENT": "development",
+            "RATE_LIMIT_PER_MINUTE": "0",
             "LOG_LEVEL": "INFO",
             "LOG_FORMAT": "json",
             "HOST": "127.0.0.1",

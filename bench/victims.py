@@ -101,6 +101,7 @@ class Victims:
             "PORT": str(self.port),
             "JWT_SECRET_KEY": SECRET,
             "LOG_LEVEL": "WARNING",
+            "RATE_LIMIT_PER_MINUTE": "0",
             "PYTHONPATH": str(PROJECT),
         }
         for name in ("DB_HOST", "PRICE_SOURCE", "ENVIRONMENT", "HOST"):

@@ -132,6 +132,13 @@ class Settings(BaseSettings):
         "https://api.binance.com", description="Binance spot, with PRICE_SOURCE=binance."
     )
     starting_balance: StartingBalance = Field(Decimal(0), description="What a new account holds.")
+    rate_limit_per_minute: int = Field(
+        6000,
+        ge=0,
+        le=10_000_000,
+        description="How many requests a minute one credential, or without a good one an address, "
+        "may make of one process, all at once if it likes; 0 sets no limit.",
+    )
     host: str = Field("127.0.0.1", min_length=1, description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 picks a free one.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

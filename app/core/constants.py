@@ -5,6 +5,7 @@ from typing import Final
 WELCOME: Final = "Welcome to goblin API"
 HEALTHY: Final = "API and database are operational"
 INTERNAL_ERROR: Final = "internal server error"
+RATE_LIMITED: Final = "too many requests: wait as long as Retry-After says"
 ORDER_CLOSED: Final = "sell order complete"
 LOG_CREATED: Final = "Log created successfully"
 LOGGED_OUT: Final = "Logged out"

@@ -7,6 +7,7 @@ GoblinError
 ├── Refused              understood, but a rule says no   400
 ├── Conflict             another request is in the way    409
 ├── Invalid              the request cannot be understood 422
+├── TooManyRequests      wait, then ask again             429
 ├── UpstreamUnavailable  the venue cannot be asked        503
 ├── UpstreamInvalid      the venue's answer is no price   502
 └── Unavailable          goblin itself cannot answer now  503
@@ -63,6 +64,16 @@ class Invalid(GoblinError):
     """A value that no state of the system would accept."""
 
     code = "validation_error"
+
+
+class TooManyRequests(GoblinError):
+    """The caller asked too often and has to wait `retry_after_seconds`."""
+
+    code = "too_many_requests"
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UpstreamUnavailable(GoblinError):

@@ -23,6 +23,7 @@ from app.domain.errors import (
     Invalid,
     NotFound,
     Refused,
+    TooManyRequests,
     Unauthenticated,
     Unavailable,
     UpstreamInvalid,
@@ -36,6 +37,7 @@ STATUS_OF: Final[Mapping[type[GoblinError], HTTPStatus]] = {
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
     Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     UpstreamInvalid: HTTPStatus.BAD_GATEWAY,
     UpstreamUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -66,6 +68,10 @@ CODES_OF_ANY_REQUEST: Final[Mapping[str, tuple[HTTPStatus, str]]] = {
     "unsupported_media_type": (
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "The body is of another Content-Type than the route reads, or compressed.",
+    ),
+    "rate_limited": (
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "The credential, or without a good one the address, asks too often (RateLimit-Policy).",
     ),
     "internal_error": (
         HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -169,6 +175,8 @@ async def _goblin_error(request: Request, error: Exception) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = RETRY_AFTER_SECONDS
+    if isinstance(error, TooManyRequests):
+        headers["Retry-After"] = str(error.retry_after_seconds)
     return Response(
         goblin_error_body(error, request.state.request_id),
         status_code=status,

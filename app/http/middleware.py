@@ -26,27 +26,21 @@ _log = logging.getLogger(REQUEST_LOGGER)
 BODY_BYTES_MAX: Final = 1_000_000
 
 
-class RequestLimits:
-    """Refuses a body that is too large, by its declared length unread, else while reading.
+class BodyLimit:
+    """Refuses a body that is too large: by its declared length unread, else while reading.
 
-    The framework's own limit answers in plain text, outside the envelope. A request of
-    HTTP/1.1 names exactly one host, which the server does not check: two proxies could
-    understand another one differently.
+    The framework's own limit answers in plain text, outside the envelope.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or refuse it with 400 or 413."""
+        """Serve one request, or refuse it with 413."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        if not _names_one_host(scope):
-            response = error_response(request, status=400, code="bad_request", message=_ONE_HOST)
-            await response(scope, receive, send)
-            return
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared[:20]) > BODY_BYTES_MAX:
             response = error_response(
@@ -65,14 +59,6 @@ class RequestLimits:
             return message
 
         await self._app(scope, receive_limited, send)
-
-
-def _names_one_host(scope: Scope) -> bool:
-    count = 0
-    for name, _ in scope["headers"]:
-        if name == b"host":
-            count += 1
-    return count == 1 or (count == 0 and scope["http_version"] == "1.0")
 
 
 class RequestContext:
@@ -109,8 +95,9 @@ class RequestContext:
                 ]
             await send(message)
 
+        app = self._app if _names_one_host(scope) else _refuse_host
         try:
-            await self._app(scope, receive, send_with_headers)
+            await app(scope, receive, send_with_headers)
         except Exception:
             _log.exception("unexpected error", extra=_line(scope, started, 500, request_id))
             if status is not None:  # the answer has begun; cutting it off is all that is left
@@ -121,6 +108,20 @@ class RequestContext:
             await response(scope, receive, send_with_headers)
         else:
             _log.info("request", extra=_line(scope, started, status, request_id))
+
+
+def _names_one_host(scope: Scope) -> bool:
+    """The server does not look; two proxies could understand another request differently."""
+    count = 0
+    for name, _ in scope["headers"]:
+        if name == b"host":
+            count += 1
+    return count == 1 or (count == 0 and scope["http_version"] == "1.0")
+
+
+async def _refuse_host(scope: Scope, receive: Receive, send: Send) -> None:
+    response = error_response(Request(scope), status=400, code="bad_request", message=_ONE_HOST)
+    await response(scope, receive, send)
 
 
 def _request_id(request: Request) -> str:

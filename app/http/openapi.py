@@ -71,7 +71,8 @@ _HEADERS: Final[Mapping[str, Json]] = {
     "RetryAfter": {
         "description": "Seconds to wait before asking again.",
         "required": True,
-        "schema": {"type": "string", "const": RETRY_AFTER_SECONDS},
+        "schema": {"type": "string", "pattern": "^[1-9][0-9]*$"},
+        "example": RETRY_AFTER_SECONDS,
     },
 }
 _KEY_HEADER: Final = "Idempotency-Key"
@@ -240,7 +241,7 @@ def _headers(status: str, *, is_change: bool) -> Json:
         names["Idempotent-Replayed"] = "Replayed"
     if status == "401":
         names["WWW-Authenticate"] = "Challenge"
-    if status == "503":
+    if status in ("429", "503"):
         names["Retry-After"] = "RetryAfter"
     return {name: {"$ref": f"{_REF}headers/{component}"} for name, component in names.items()}
 
