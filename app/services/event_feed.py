@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.domain.access import Credential
-from app.domain.errors import Conflict, Unavailable
+from app.domain.errors import TooManyRequests, Unavailable
 from app.domain.users import UserId
 
+TOO_MANY_RETRY_SECONDS: Final = 5
 UNTOLD_MAX: Final = 10_000
 """Most users that are remembered to be told about; the others are found by polling."""
 
@@ -34,13 +35,16 @@ class StreamLimits:
     """How often a stream asks whether its token is still good."""
 
 
-class TooManyStreams(Conflict):
-    """The user follows as often as is allowed."""
+class TooManyStreams(TooManyRequests):
+    """The user follows as often as is allowed, with streams and long polls together."""
 
     code = "too_many_streams"
 
     def __init__(self, streams_max: int) -> None:
-        super().__init__(f"this account has {streams_max} streams open already: close one")
+        super().__init__(
+            f"this account has {streams_max} streams open already: close one",
+            retry_after_seconds=TOO_MANY_RETRY_SECONDS,
+        )
         self.streams_max = streams_max
 
 

@@ -99,8 +99,8 @@ async def test_a_last_event_id_that_is_no_number_is_422(ada: Person, number: byt
 def test_the_stream_is_declared_as_one_and_its_errors_as_json(installation: Installation) -> None:
     answers = installation.app.openapi()["paths"]["/events/stream"]["get"]["responses"]
     assert list(answers["200"]["content"]) == ["text/event-stream"]
-    assert {status for status in answers if status != "200"} == {"401", "403", "409", "422", "503"}
-    for status in ("401", "403", "409", "422", "503"):
+    assert {status for status in answers if status != "200"} == {"401", "403", "422", "429", "503"}
+    for status in ("401", "403", "422", "429", "503"):
         assert list(answers[status]["content"]) == ["application/json"]
 
 
@@ -411,9 +411,11 @@ async def test_the_streams_of_a_user_and_of_a_process_are_bounded(
     ):
         await take(first, 1)
         await take(second, 1)
-        assert_is_error(await ada_client.get("/events/stream"), 409, "too_many_streams")
-        assert_is_error(await ada_client.get("/events?wait_seconds=1"), 409, "too_many_streams")
-        assert await closing_code(impatient, json.dumps({"token": token_of(ada)})) == 4409
+        too_many = await ada_client.get("/events/stream")
+        assert_is_error(too_many, 429, "too_many_streams")
+        assert too_many.headers["retry-after"] == "5"
+        assert_is_error(await ada_client.get("/events?wait_seconds=1"), 429, "too_many_streams")
+        assert await closing_code(impatient, json.dumps({"token": token_of(ada)})) == 4429
         async with aclosing(sse(bob_client)) as third:
             await take(third, 1)
             refused = await bob_client.get("/events/stream")
