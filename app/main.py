@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from app.core.config import Settings, load_settings
+from app.core.config import Settings, load_settings, origins
 from app.http.docs import install_docs
 from app.http.errors import install_error_handlers
 from app.http.middleware import BodyLimit, RequestContext
 from app.http.openapi import DescribedApp
+from app.http.origins import Origins
 from app.http.rate_limit import RateLimit
 from app.resources import open_resources
 from app.routers import (
@@ -65,15 +66,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
+        openapi_url="/openapi.json" if known.docs_enabled else None,
     )
     install_error_handlers(app)
-    install_docs(app)
+    if known.docs_enabled:
+        install_docs(app)
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(BodyLimit)
     if known.rate_limit_per_minute:
         app.add_middleware(RateLimit, per_minute=known.rate_limit_per_minute)
     app.add_middleware(RequestContext)
+    app.add_middleware(Origins, allowed=origins(known.cors_origins or ""))
     return app
 
 

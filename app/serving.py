@@ -161,9 +161,9 @@ def _say_where(url: str, settings: Settings, prices: str) -> None:
         data = f"{settings.data_dir} (kept when goblin stops)"
     else:
         data = f"PostgreSQL at {settings.db_host} port {settings.db_port}, {settings.db_name}"
+    where = f"docs    {url}/docs" if settings.docs_enabled else f"api     {url}"
     print(
-        f"goblin is up\n  docs    {url}/docs\n  data    {data}\n  prices  {prices}\n"
-        "  stop    Ctrl-C",
+        f"goblin is up\n  {where}\n  data    {data}\n  prices  {prices}\n  stop    Ctrl-C",
         flush=True,
     )
 

@@ -3,11 +3,13 @@
 docs/settings.md is generated from the fields below.
 """
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     HttpUrl,
@@ -28,6 +30,10 @@ WELL_KNOWN_SECRETS: Final = frozenset(
     {"change_me", "changeme", "secret", "your-secret-key", "password", "goblin", "jwt_secret"}
 )
 
+ORIGIN: Final = re.compile(
+    r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:]+\])(:[0-9]{1,5})?", re.ASCII
+)
+
 
 class SettingsError(Exception):
     """The start stops here; the text names each wrong key and what was expected."""
@@ -44,6 +50,28 @@ def _starting_balance(text: object) -> Decimal:
     return Decimal(spelled)
 
 
+def origins(text: str) -> tuple[str, ...]:
+    """The origins of a comma-separated list, as browsers spell them."""
+    found = tuple(filter(None, (item.strip() for item in text.split(","))))
+    for item in found:
+        if ORIGIN.fullmatch(item) is None:
+            raise ValueError(
+                "expected origins as a browser sends them, separated by commas, for example "
+                f"https://desk.example.com, http://localhost:5173, and {item!r} is none"
+            )
+    return found
+
+
+def _origins(text: str) -> str:
+    origins(text)
+    return text
+
+
+OriginList = Annotated[
+    str,
+    AfterValidator(_origins),
+    WithJsonSchema({"type": "string", "format": "origins, separated by commas"}),
+]
 Url = Annotated[
     str, BeforeValidator(_url), WithJsonSchema({"type": "string", "format": "http or https URL"})
 ]
@@ -138,6 +166,15 @@ class Settings(BaseSettings):
         le=10_000_000,
         description="How many requests a minute one credential, or without a good one an address, "
         "may make of one process, all at once if it likes; 0 sets no limit.",
+    )
+    cors_origins: OriginList | None = Field(
+        None,
+        description="Origins of the web pages that may call goblin from a browser. Without any, "
+        "only pages that goblin serves itself may.",
+    )
+    docs_enabled: bool = Field(
+        True,
+        description="Whether /docs, /redoc and /openapi.json are served.",
     )
     host: str = Field("127.0.0.1", min_length=1, description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 picks a free one.")

@@ -69,6 +69,10 @@ CODES_OF_ANY_REQUEST: Final[Mapping[str, tuple[HTTPStatus, str]]] = {
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "The body is of another Content-Type than the route reads, or compressed.",
     ),
+    "origin_not_allowed": (
+        HTTPStatus.FORBIDDEN,
+        "A page of an origin that is not in CORS_ORIGINS wanted to open a WebSocket.",
+    ),
     "rate_limited": (
         HTTPStatus.TOO_MANY_REQUESTS,
         "The credential, or without a good one the address, asks too often (RateLimit-Policy).",
@@ -224,7 +228,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
     elif status in (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE):
         message = error.detail
     elif status is HTTPStatus.NOT_FOUND:
-        message += " does not exist, see /docs"
+        message += " does not exist"
+        if request.app.openapi_url is not None:
+            message += ", see /docs"
     return error_response(
         request,
         status=status,

@@ -4,15 +4,16 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Final
 
-from fastapi import Request
+from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.constants import INTERNAL_ERROR
 from app.core.logging import REQUEST_LOGGER
-from app.http.errors import error_response
+from app.http.errors import error_response, plain_error_body
 from app.http.headers import security_headers
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -139,3 +140,27 @@ def _line(scope: Scope, started: float, status: int | None, request_id: str) -> 
         "request_id": request_id,
         "user_id": scope.get("state", {}).get("user_id"),
     }
+
+
+async def refuse_socket(
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    status: int,
+    code: str,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Answer a WebSocket that does not open like any other request; else close it."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 4000 + status, "reason": message})
+        return
+    response = Response(
+        plain_error_body(code=code, message=message, request_id=secrets.token_hex(8)),
+        status_code=status,
+        headers=headers,
+        media_type="application/json",
+    )
+    response.raw_headers += security_headers((), scheme=scope["scheme"].replace("ws", "http"))
+    await response(scope, receive, send)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
-from fastapi import Request, Response, WebSocket
+from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.constants import RATE_LIMITED
 from app.http.errors import error_response
+from app.http.middleware import refuse_socket
 
 WINDOW_SECONDS: Final = 60.0
 CALLERS_MAX: Final = 20_000
@@ -154,21 +155,19 @@ class RateLimit:
     async def _refuse(
         self, verdict: Verdict, name: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
+        wait = {"Retry-After": str(verdict.retry_after_seconds)}
         if scope["type"] == "websocket":
-            await WebSocket(scope, receive, send).send_denial_response(
-                Response(
-                    RATE_LIMITED,
-                    status_code=429,
-                    headers={"Retry-After": str(verdict.retry_after_seconds)},
-                )
-            )
+            await refuse_socket(
+                scope, receive, send,
+                status=429, code="rate_limited", message=RATE_LIMITED, headers=wait,
+            )  # fmt: skip
             return
         response = error_response(
             Request(scope),
             status=429,
             code="rate_limited",
             message=RATE_LIMITED,
-            headers={"Retry-After": str(verdict.retry_after_seconds)},
+            headers=wait,
         )
         response.raw_headers += self._headers(verdict, name)
         await response(scope, receive, send)

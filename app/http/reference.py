@@ -66,7 +66,7 @@ def _accepted(schema: Json) -> str:
         case {"format": text}:
             return str(text)
         case _:
-            return "text"
+            return "`true`, `false`" if kind["type"] == "boolean" else "text"
 
 
 def _range(schema: Json) -> str:
