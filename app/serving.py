@@ -4,23 +4,30 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import resource
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI
 
 from app.core.config import Settings
+from app.http.connection import ConnectionLimits, GuardedConnection
 from app.main import create_app
 from app.resources import Resources
 
-SHUTDOWN_SECONDS_MAX: Final = 10
+DEFAULT_LIMITS: Final = ConnectionLimits()
+UNDO_SECONDS_MAX: Final = 5.0
+"""How long what was cut off may take to roll back and let go of its connections."""
+FILES_RESERVED: Final = 512
+"""Open files that are not clients: the database, the venue, refused connections, the log."""
 BACKLOG: Final = 2048
 SOCKET_MESSAGE_BYTES_MAX: Final = 16_384
 UNREAD_MILLISECONDS_MAX: Final = 30_000
@@ -50,9 +57,20 @@ class Server(uvicorn.Server):
             self.up.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End what has no end of its own first: uvicorn waits for every open connection."""
+        """End what has no end of its own first: uvicorn waits for every open connection.
+
+        When this returns nothing runs any more that could need the database.
+        """
         self._end_streams()
         await super().shutdown(sockets)
+        state = self.server_state
+        if self.force_exit:  # otherwise uvicorn has cancelled what was still running
+            for task in state.tasks:
+                task.cancel()
+        if state.tasks:
+            await asyncio.wait(state.tasks.copy(), timeout=UNDO_SECONDS_MAX)
+        for connection in state.connections.copy():
+            connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -60,23 +78,29 @@ class Server(uvicorn.Server):
         yield
 
 
-def server_config(app: FastAPI) -> uvicorn.Config:
+def server_config(
+    app: FastAPI, *, limits: ConnectionLimits = DEFAULT_LIMITS, shutdown_seconds: int = 10
+) -> uvicorn.Config:
     """How uvicorn serves the application, whose resources are open already."""
     return uvicorn.Config(
         app,
+        http=cast("type[asyncio.Protocol]", partial(GuardedConnection, limits=limits)),
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
+        timeout_graceful_shutdown=shutdown_seconds,
         ws_max_size=SOCKET_MESSAGE_BYTES_MAX,
         ws_per_message_deflate=False,  # saves memory for each connection, and time
     )
 
 
 class Stopping:
-    """What SIGINT and SIGTERM do: cancel the start, and once there is a server, stop that."""
+    """What SIGINT and SIGTERM do: cancel the start, and once there is a server, stop that.
+
+    The first lets running requests finish, the second cuts them off.
+    """
 
     def __init__(self) -> None:
         self.server: Server | None = None
@@ -87,7 +111,7 @@ class Stopping:
         """Listen for as long as the block runs; the end of the block is not to be disturbed."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop, number, starting)
+            loop.add_signal_handler(number, self._stop, starting)
         try:
             yield
         finally:
@@ -95,9 +119,10 @@ class Stopping:
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)  # the process ends now, in order
 
-    def _stop(self, number: int, starting: asyncio.Task[None] | None) -> None:
+    def _stop(self, starting: asyncio.Task[None] | None) -> None:
         if self.server is not None:
-            self.server.handle_exit(number, None)
+            self.server.force_exit = self.server.should_exit  # the second signal does not wait
+            self.server.should_exit = True
         elif starting is not None and not self._is_cancelled:
             self._is_cancelled = True  # once: the database that was started has to be stopped
             starting.cancel()
@@ -122,7 +147,12 @@ async def serve(settings: Settings, options: argparse.Namespace) -> None:
             rule = replace(resources.registration, makes_administrator=False)
             app.state.resources = replace(resources, registration=rule)
         server = stopping.server = Server(
-            server_config(app), end_streams=app.state.resources.events.close
+            server_config(
+                app,
+                limits=ConnectionLimits(connections=_connections_max(effective)),
+                shutdown_seconds=effective.shutdown_seconds,
+            ),
+            end_streams=app.state.resources.events.close,
         )
         host, port = listener.getsockname()[:2]
         url = f"http://{_shown(host)}:{port}"
@@ -144,6 +174,17 @@ async def serve(settings: Settings, options: argparse.Namespace) -> None:
     if not options.demo:
         # On a terminal the cursor stands behind a ^C.
         print("\ngoblin has stopped" if sys.stdout.isatty() else "goblin has stopped", flush=True)
+
+
+def _connections_max(settings: Settings) -> int:
+    """As many as asked for, or as many as this process may open files for."""
+    wanted = settings.connections_max + FILES_RESERVED
+    files_max, files_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files_max < wanted:
+        is_unlimited = files_limit == resource.RLIM_INFINITY
+        files_max = wanted if is_unlimited else min(wanted, files_limit)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_limit))
+    return max(1, min(settings.connections_max, files_max - FILES_RESERVED))
 
 
 def _spare_the_collector() -> None:

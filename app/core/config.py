@@ -178,6 +178,18 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", min_length=1, description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 picks a free one.")
+    connections_max: int = Field(
+        5000,
+        ge=1,
+        le=100_000,
+        description="Most connections of one process; further ones are answered 503.",
+    )
+    shutdown_seconds: int = Field(
+        10,
+        ge=0,
+        le=600,
+        description="How long running requests may go on after SIGTERM or Ctrl-C.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line that is written."
     )

@@ -77,6 +77,23 @@ CODES_OF_ANY_REQUEST: Final[Mapping[str, tuple[HTTPStatus, str]]] = {
         HTTPStatus.TOO_MANY_REQUESTS,
         "The credential, or without a good one the address, asks too often (RateLimit-Policy).",
     ),
+    "malformed_request": (
+        HTTPStatus.BAD_REQUEST,
+        "This is not well-formed HTTP, or could be read as two different requests.",
+    ),
+    "request_timeout": (
+        HTTPStatus.REQUEST_TIMEOUT,
+        "The request did not arrive as a whole within 12 seconds.",
+    ),
+    "url_too_long": (HTTPStatus.REQUEST_URI_TOO_LONG, "The URL has more than 8,192 bytes."),
+    "headers_too_large": (
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "There are more than 100 headers, or more than 32,768 bytes of them.",
+    ),
+    "too_many_connections": (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "This process has CONNECTIONS_MAX connections.",
+    ),
     "internal_error": (
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "A bug of goblin. The log has the details under the request id.",

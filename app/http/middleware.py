@@ -1,5 +1,6 @@
 """What happens around every request: an id, a clock, one log line, and a last resort."""
 
+import asyncio
 import logging
 import re
 import secrets
@@ -11,8 +12,9 @@ from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.constants import INTERNAL_ERROR
+from app.core.constants import INTERNAL_ERROR, STOPPING
 from app.core.logging import REQUEST_LOGGER
+from app.domain.errors import Unavailable
 from app.http.errors import error_response, plain_error_body
 from app.http.headers import security_headers
 
@@ -99,6 +101,13 @@ class RequestContext:
         app = self._app if _names_one_host(scope) else _refuse_host
         try:
             await app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            if status is None:  # the server stops and has waited long enough
+                await error_response(
+                    request, status=503, code=Unavailable.code, message=STOPPING,
+                    headers={"Retry-After": "1"},
+                )(scope, receive, send_with_headers)  # fmt: skip
+            raise
         except Exception:
             _log.exception("unexpected error", extra=_line(scope, started, 500, request_id))
             if status is not None:  # the answer has begun; cutting it off is all that is left

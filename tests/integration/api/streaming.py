@@ -10,9 +10,10 @@ from typing import Any
 
 import httpx
 from app.core.config import Settings
+from app.http.connection import ConnectionLimits
 from app.main import create_app
 from app.services.event_feed import EventFeed, StreamLimits
-from app.serving import Server, server_config
+from app.serving import DEFAULT_LIMITS, Server, server_config
 from tests.conftest import Installation, Person
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -45,13 +46,16 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    running: Installation, limits: StreamLimits | None = None
+    running: Installation,
+    limits: StreamLimits | None = None,
+    *,
+    connections: ConnectionLimits = DEFAULT_LIMITS,
 ) -> AsyncIterator[Served]:
     """Serve the installation's database in this process until the block ends."""
     feed = EventFeed(limits)
     app = create_app(Settings(_env_file=None))
     app.state.resources = replace(running.resources, events=feed)
-    config = server_config(app)
+    config = server_config(app, limits=connections)
     config.port, config.lifespan = 0, "off"
     server = Server(config, end_streams=feed.close)
     task = asyncio.create_task(server.serve())

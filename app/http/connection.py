@@ -1,0 +1,315 @@
+"""Connections that do not wait for ever, which uvicorn's own do, and a bound on what they hold.
+
+Every connection is, at any moment, in one of three states, and each has an end: a request is
+arriving (`request_seconds`), a whole one is being answered (the application's business, and
+`unread_seconds` for a client that does not take the answer), or the next one is awaited
+(uvicorn's keep-alive). A WebSocket leaves this class with its handshake; see event_stream.py.
+
+Built on uvicorn's httptools protocol, the stricter of its parsers and the one that is pinned.
+`uvicorn app.main:app` runs without any of this.
+"""
+
+import asyncio
+import logging
+import secrets
+import sys
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final, NoReturn, cast
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+
+from app.http.errors import plain_error_body
+
+LINGER_SECONDS: Final = 2.0
+"""How long a refused client is still listened to. Closing with bytes unread would reset the
+connection, and the answer with it."""
+
+REFUSED_AT_ONCE_MAX: Final = 128
+"""Most connections beyond the limit that are answered; any more are dropped without a word."""
+
+HEADER_LINE_BYTES: Final = 4
+"""What a header takes beside its name and its value."""
+
+METHODS: Final = "DELETE, GET, PATCH, POST, PUT"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """What one process puts up with from all its clients."""
+
+    request_seconds: float = 12.0
+    """How long a request may take to arrive: its first byte (for the first request of a
+    connection: the connection) to its last."""
+    unread_seconds: float = 30.0
+    """How long more of an answer than fits into the buffers may wait to be taken."""
+    connections: int = 5000
+    headers: int = 100
+    head_bytes: int = 32_768
+    """Of all headers together, names and values."""
+    url_bytes: int = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What a client is told whose request never becomes one."""
+
+    status: HTTPStatus
+    code: str
+    message: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+MALFORMED: Final = Refusal(
+    status=HTTPStatus.BAD_REQUEST,
+    code="malformed_request",
+    message="this is not well-formed HTTP/1.1: expected one Host, at most one length, and lines "
+    "that end with CR LF",
+)
+UNKNOWN_METHOD: Final = Refusal(
+    status=HTTPStatus.METHOD_NOT_ALLOWED,
+    code="method_not_allowed",
+    message=f"this method is not known here, try {METHODS}",
+    headers=((b"allow", METHODS.encode()),),
+)
+TOO_MANY_CONNECTIONS: Final = Refusal(
+    status=HTTPStatus.SERVICE_UNAVAILABLE,
+    code="too_many_connections",
+    message="this server has as many connections as it can serve: ask again later",
+    headers=((b"retry-after", b"1"),),
+)
+
+
+class GuardedConnection(HttpToolsProtocol):
+    """One connection of a client, from its first byte until the request is handed over."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: ConnectionLimits,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = limits
+        self._is_arriving = False
+        self._is_over = False
+        self._refusal = MALFORMED
+        self._head_bytes = 0
+        self._unparsed_bytes = 0
+        self._arrival: asyncio.TimerHandle | None = None
+        self._delivery: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request, unless there are too many who are waited for."""
+        super().connection_made(transport)
+        excess = len(self.connections) - self._limits.connections
+        if excess > REFUSED_AT_ONCE_MAX:
+            transport.abort()
+        elif excess > 0:
+            self._refuse(TOO_MANY_CONNECTIONS)
+        else:
+            self._await_arrival()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop every clock."""
+        self._stop_arrival()
+        self._stop_delivery()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, and keep the time until the request is there as a whole."""
+        if self._is_over:
+            return
+        self._unparsed_bytes += len(data)
+        super().data_received(data)
+        self._look_at_the_clock()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over; the WebSocket keeps its own time."""
+        self._is_over = True
+        self._stop_arrival()
+        super().handle_websocket_upgrade()
+        protocol = self.transport.get_protocol()
+        if isinstance(protocol, WebSocketsSansIOProtocol):
+            protocol.close_timeout = LINGER_SECONDS  # for a client that does not say goodbye
+
+    def on_message_begin(self) -> None:
+        """A request begins to arrive."""
+        super().on_message_begin()
+        self._is_arriving = True
+        self._head_bytes = self._unparsed_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Bound the URL."""
+        super().on_url(url)
+        if len(self.url) > self._limits.url_bytes:
+            message = f"a URL may have at most {self._limits.url_bytes:,} bytes"
+            self._reject(
+                Refusal(
+                    status=HTTPStatus.REQUEST_URI_TOO_LONG, code="url_too_long", message=message
+                )
+            )
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Bound the headers, and the trailers along with them."""
+        super().on_header(name, value)
+        self._head_bytes += len(name) + len(value) + HEADER_LINE_BYTES
+        if len(self.headers) > self._limits.headers or self._head_bytes > self._limits.head_bytes:
+            self._reject(self._head_too_large())
+
+    def on_headers_complete(self) -> None:
+        """Refuse what two servers could read as two different requests."""
+        self._unparsed_bytes = 0
+        if self.parser.get_method() == b"CONNECT":
+            self._reject(UNKNOWN_METHOD)
+        names = [name for name, _ in self.headers]
+        hosts = names.count(b"host")
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
+            self._reject(MALFORMED)
+        if self.parser.should_upgrade() and (
+            b"content-length" in names or b"transfer-encoding" in names
+        ):
+            self._reject(MALFORMED)  # the parser would take the body for the next request
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Pass a piece of the body on."""
+        self._unparsed_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request has arrived."""
+        self._is_arriving = False
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Called by uvicorn while it handles the parser's error."""
+        del msg
+        if isinstance(sys.exception(), httptools.HttpParserInvalidMethodError):
+            self._refusal = UNKNOWN_METHOD
+        self._refuse(self._refusal)
+
+    def pause_writing(self) -> None:
+        """The client takes less than it is sent: wait, but not for ever."""
+        super().pause_writing()
+        if self._delivery is None:
+            self._delivery = self.loop.call_later(self._limits.unread_seconds, self._cut_unread)
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._stop_delivery()
+        super().resume_writing()
+
+    def _look_at_the_clock(self) -> None:
+        if self._is_over or self.transport.is_closing():
+            return
+        if self._unparsed_bytes > self._limits.head_bytes + self._limits.url_bytes:
+            # The parser gathers whatever has no end yet, be it a header, a trailer or a line.
+            self._refuse(self._head_too_large())
+        elif self._is_arriving or self._unanswered() is None:
+            self._await_arrival()
+        else:
+            self._stop_arrival()
+
+    def _unanswered(self) -> RequestResponseCycle | None:
+        """The last request that was handed over, unless it has its whole answer."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return None if cycle is None or cycle.response_complete else cycle
+
+    def _await_arrival(self) -> None:
+        if self._arrival is None:
+            self._arrival = self.loop.call_later(
+                self._limits.request_seconds, self._end_of_patience
+            )
+
+    def _stop_arrival(self) -> None:
+        if self._arrival is not None:
+            self._arrival.cancel()
+            self._arrival = None
+
+    def _stop_delivery(self) -> None:
+        if self._delivery is not None:
+            self._delivery.cancel()
+            self._delivery = None
+
+    def _end_of_patience(self) -> None:
+        self._arrival = None
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:  # it is we who do not read
+            self._await_arrival()
+        elif self._is_arriving:
+            self._refuse(
+                Refusal(
+                    status=HTTPStatus.REQUEST_TIMEOUT,
+                    code="request_timeout",
+                    message=f"a request has {self._limits.request_seconds:g} seconds to arrive",
+                )
+            )
+        else:
+            self.transport.close()
+
+    def _cut_unread(self) -> None:
+        self._delivery = None
+        _log.info("a client that did not read was cut off")
+        self.transport.abort()
+
+    def _head_too_large(self) -> Refusal:
+        return Refusal(
+            status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            code="headers_too_large",
+            message=f"a request may have at most {self._limits.headers} headers of together at "
+            f"most {self._limits.head_bytes:,} bytes",
+        )
+
+    def _reject(self, refusal: Refusal) -> NoReturn:
+        """Stop the parser from inside one of its callbacks; uvicorn asks for the answer then."""
+        self._refusal = refusal
+        raise ValueError(refusal.code)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._is_over = True
+        self._stop_arrival()
+        self._unset_keepalive_if_required()
+        cycle = self._unanswered()
+        if cycle is not None:
+            if not cycle.more_body:  # an earlier request, which arrived and gets its own answer
+                cycle.keep_alive = False
+                return
+            cycle.disconnected = True  # whatever it still says would follow our answer
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+                return
+        request_id = secrets.token_hex(8)
+        _log.info("refused", extra={"code": refusal.code, "request_id": request_id})
+        self.transport.write(self._answer(refusal, request_id))
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._arrival = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+    def _answer(self, refusal: Refusal, request_id: str) -> bytes:
+        body = plain_error_body(
+            code=refusal.code, message=refusal.message, request_id=request_id
+        ).encode()
+        headers = (
+            *self.server_state.default_headers,
+            *refusal.headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", request_id.encode()),
+            (b"cache-control", b"no-store"),
+            (b"connection", b"close"),
+        )
+        lines = [f"HTTP/1.1 {refusal.status.value} {refusal.status.phrase}".encode()]
+        lines += [name + b": " + value for name, value in headers]
+        return b"\r\n".join([*lines, b"", body])

@@ -1,0 +1,98 @@
+"""A client that sends bytes as they are, well-formed or not."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.integration.api.streaming import SAFETY_SECONDS
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back on a connection until the server closed it, or one answer of it."""
+
+    raw: bytes
+
+    @property
+    def status(self) -> int | None:
+        """None when the connection was closed without a word."""
+        return int(self.raw.split(b" ", 2)[1]) if self.raw else None
+
+    @property
+    def head(self) -> str:
+        return self.raw.partition(b"\r\n\r\n")[0].decode().lower()
+
+    def json(self) -> dict[str, Any]:
+        found = json.loads(self.raw.partition(b"\r\n\r\n")[2])
+        assert isinstance(found, dict)
+        return found
+
+    def assert_is_refusal(self, status: int, code: str) -> None:
+        """The envelope, as any other error has it."""
+        body = self.json()
+        assert self.status == status, body
+        assert set(body) == {"status", "message", "detail", "meta"}
+        assert body["status"] == "error"
+        assert body["detail"] == body["message"]
+        assert body["meta"]["code"] == code
+        assert f"x-request-id: {body['meta']['request_id']}" in self.head
+        assert "connection: close" in self.head
+        assert "server:" not in self.head
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One connection of the client's."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def trickle(self, data: bytes, *, pause_seconds: float) -> None:
+        """Byte by byte, for ever, until the server has had enough."""
+        if not data:
+            return
+        while not self.reader.at_eof():
+            for byte in data:
+                self.writer.write(bytes([byte]))
+                await asyncio.sleep(pause_seconds)
+                if self.reader.at_eof() or self.writer.is_closing():
+                    return
+
+    async def until_closed(self) -> Answer:
+        """Everything until the server closes."""
+        async with asyncio.timeout(SAFETY_SECONDS):
+            try:
+                return Answer(await self.reader.read())
+            except ConnectionResetError:
+                return Answer(b"")
+
+    async def one_answer(self) -> Answer:
+        """One answer that has a length; the connection stays open."""
+        async with asyncio.timeout(SAFETY_SECONDS):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            _, _, after = head.lower().partition(b"content-length: ")
+            return Answer(head + await self.reader.readexactly(int(after.split(b"\r", 1)[0])))
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Connection]:
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+async def ask(url: str, data: bytes) -> Answer:
+    """What the server says to these bytes before it closes."""
+    async with connected(url) as connection:
+        connection.send(data)
+        return await connection.until_closed()

@@ -1,0 +1,337 @@
+"""Clients that send nothing, too little, too much or nonsense, over raw sockets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+from app.http.connection import ConnectionLimits
+from tests.conftest import Installation, Person
+from tests.integration.api.raw import Connection, ask, connected
+from tests.integration.api.streaming import Served, serving, sse_lines, token_of
+
+HURRIED = ConnectionLimits(request_seconds=0.4, unread_seconds=0.6)
+GOOD = b"GET / HTTP/1.1\r\nHost: goblin\r\n\r\n"
+LOGIN = b"POST /auth/login HTTP/1.1\r\nHost: goblin\r\nContent-Length: 50\r\n\r\n"
+CHUNKED = LOGIN.replace(b"Content-Length: 50", b"Transfer-Encoding: chunked")
+
+
+@pytest_asyncio.fixture(scope="module")
+async def served(installation: Installation) -> AsyncIterator[Served]:
+    async with serving(installation) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module")
+async def hurried(installation: Installation) -> AsyncIterator[Served]:
+    """The same in a hurry."""
+    async with serving(installation, connections=HURRIED) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("sent", "then", "status"),
+    [
+        (b"", b"", None),
+        (b"", b"\r\n", None),
+        (b"G", b"", 408),
+        (b"GET /", b"a", 408),
+        (b"GET / HTTP/1.1\r\nHost: goblin\r\n", b"X-A: b\r\n", 408),
+        (LOGIN, b"", 408),
+        (LOGIN, b"{", 408),
+        (CHUNKED, b"1\r\n{\r\n", 408),
+        (CHUNKED + b"0\r\n", b"X-A: b\r\n", 408),
+    ],
+)
+async def test_a_client_that_never_finishes_its_request_is_told_and_closed(
+    hurried: Served, sent: bytes, then: bytes, status: int | None
+) -> None:
+    async with connected(hurried.url) as connection:
+        connection.send(sent)
+        dripping = asyncio.create_task(connection.trickle(then, pause_seconds=0.02))
+        answer = await connection.until_closed()
+        dripping.cancel()
+    assert answer.status == status
+    if status is not None:
+        answer.assert_is_refusal(408, "request_timeout")
+
+
+@pytest.mark.parametrize("then", [b"\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * 500])
+async def test_a_client_that_has_asked_before_may_not_dawdle_either(
+    hurried: Served, then: bytes
+) -> None:
+    async with connected(hurried.url) as connection:
+        connection.send(GOOD)
+        assert (await connection.one_answer()).status == 200
+        dripping = asyncio.create_task(connection.trickle(then, pause_seconds=0.02))
+        answer = await connection.until_closed()
+        dripping.cancel()
+    assert answer.status == (None if then == b"\r\n" else 408)
+
+
+async def test_a_body_that_trickles_on_after_its_answer_is_not_waited_for(hurried: Served) -> None:
+    async with connected(hurried.url) as connection:
+        connection.send(LOGIN.replace(b"50", b"5000000"))
+        dripping = asyncio.create_task(connection.trickle(b"{", pause_seconds=0.02))
+        answer = await connection.until_closed()
+        dripping.cancel()
+    assert answer.status == 413
+
+
+async def test_who_waits_between_two_requests_for_less_than_the_keep_alive_is_answered_both_times(
+    hurried: Served,
+) -> None:
+    async with connected(hurried.url) as connection:
+        for _ in range(2):
+            connection.send(GOOD)
+            assert (await connection.one_answer()).status == 200
+            await asyncio.sleep(2 * HURRIED.request_seconds)
+
+
+async def test_requests_that_wait_for_something_are_not_cut_by_the_clocks_of_sending(
+    hurried: Served, ada: Person
+) -> None:
+    async with hurried.client(ada) as client:
+        poll = await client.get("/events", params={"after": 99, "wait_seconds": 1})
+        assert poll.status_code == 200
+        lines = sse_lines(client)
+        assert (await anext(lines)).startswith("retry")
+        await asyncio.sleep(2 * HURRIED.request_seconds)
+        await client.post("/watchlist", json={"symbol": "BTCUSDT"})
+        await client.post("/users/me/deposit", json={"amount": "1"})
+        async with asyncio.timeout(10):
+            while not (await anext(lines)).startswith("data"):
+                pass
+        await lines.aclose()
+    async with hurried.websocket() as websocket:
+        await websocket.send(f'{{"token": "{token_of(ada)}", "after": 0}}')
+        assert await websocket.recv()
+        await asyncio.sleep(2 * HURRIED.request_seconds)
+        await (await websocket.ping())
+
+
+async def test_a_megabyte_may_come_in_many_pieces_as_long_as_it_comes_in_time(
+    served: Served, ada: Person
+) -> None:
+    body = b'{"symbol": "BTCUSDT", "action": "x", "data": {"a": "' + b"a" * 900_000 + b'"}}'
+    head = (
+        "POST /log HTTP/1.1\r\nHost: goblin\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {token_of(ada)}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    async with connected(served.url) as connection:
+        connection.send(head.encode())
+        for start in range(0, len(body), 20_000):
+            connection.send(body[start : start + 20_000])
+            await asyncio.sleep(0.01)
+        assert (await connection.one_answer()).status == 201
+
+
+async def test_a_client_that_does_not_read_its_answers_is_cut_off(hurried: Served) -> None:
+    async with AsyncExitStack() as stack:
+        sock = hurried.lazy_socket()
+        reader, writer = await asyncio.open_connection(sock=sock, limit=2**10)
+        stack.callback(writer.transport.abort)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        request = GOOD.replace(b"/ ", b"/openapi.json ", 1)
+        async with asyncio.timeout(20):
+            with pytest.raises(ConnectionError):
+                while True:
+                    writer.write(request)
+                    await writer.drain()
+                    await asyncio.sleep(0.01)
+        del reader
+
+
+BAD = {
+    "both lengths": GOOD.replace(
+        b"\r\n\r\n", b"\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    ),
+    "two lengths": GOOD.replace(
+        b"\r\n\r\n", b"\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"
+    ),
+    "two equal lengths": GOOD.replace(
+        b"\r\n\r\n", b"\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello"
+    ),
+    "a negative length": GOOD.replace(b"\r\n\r\n", b"\r\nContent-Length: -5\r\n\r\n"),
+    "a length that is no number": GOOD.replace(b"\r\n\r\n", b"\r\nContent-Length: 5x\r\n\r\n"),
+    "lines that end in LF": GOOD.replace(b"\r\n", b"\n"),
+    "a NUL in a header": GOOD.replace(b"goblin", b"gob\0lin"),
+    "a space before the colon": GOOD.replace(b"Host:", b"Host :"),
+    "a folded header": GOOD.replace(b"\r\n\r\n", b"\r\nX: a\r\n b\r\n\r\n"),
+    "an unknown coding": GOOD.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunke\r\n\r\n"),
+    "a chunk of no number": CHUNKED + b"xyz\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "two hosts": GOOD.replace(b"\r\n\r\n", b"\r\nHost: other\r\n\r\n"),
+    "no version": b"GET / HTTP/9.9\r\nHost: goblin\r\n\r\n",
+    "a URL with a space": GOOD.replace(b"/ ", b"/a b ", 1),
+    "a URL that is not ASCII": GOOD.replace(b"/ ", b"/\xff ", 1),
+    "an upgrade with a body": GOOD.replace(
+        b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 5\r\n\r\nhello"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_what_two_servers_could_read_differently_is_refused(
+    served: Served, name: str
+) -> None:
+    answer = await ask(served.url, BAD[name])
+    answer.assert_is_refusal(400, "malformed_request")
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "code"),
+    [
+        (GOOD.replace(b"/ ", b"/" + b"a" * 70_000 + b" ", 1), 414, "url_too_long"),
+        (GOOD.replace(b"/ ", b"/?" + b"a" * 8_191 + b" ", 1), 414, "url_too_long"),
+        (GOOD.replace(b"goblin", b"g" * 70_000), 431, "headers_too_large"),
+        (b"GET / HTTP/1.1\r\nHost: " + b"g" * 70_000, 431, "headers_too_large"),
+        (GOOD.replace(b"\r\n\r\n", b"\r\nA: b" * 100 + b"\r\n\r\n"), 431, "headers_too_large"),
+        (CHUNKED + b"0\r\n" + b"A: b\r\n" * 100, 431, "headers_too_large"),
+        (CHUNKED + b"0\r\nA: " + b"b" * 70_000, 431, "headers_too_large"),
+        (CHUNKED + b"1;" + b"a" * 70_000, 431, "headers_too_large"),
+    ],
+)
+async def test_a_flood_of_headers_is_refused_without_being_gathered(
+    served: Served, request_bytes: bytes, status: int, code: str
+) -> None:
+    async with connected(served.url) as connection:
+        for start in range(0, len(request_bytes), 16_384):
+            connection.send(request_bytes[start : start + 16_384])
+            await asyncio.sleep(0.01)  # as pieces of a stream, not in one read
+        answer = await connection.until_closed()
+    answer.assert_is_refusal(status, code)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        GOOD.replace(b"/ ", b"/?" + b"a" * 8_190 + b" ", 1),
+        GOOD.replace(b"\r\n\r\n", b"\r\nA: b" * 99 + b"\r\n\r\n"),
+        GOOD.replace(b"\r\n\r\n", b"\r\nA: " + b"b" * 32_000 + b"\r\n\r\n"),
+        b"GET / HTTP/1.0\r\n\r\n",
+    ],
+)
+async def test_what_is_just_within_the_limits_is_served(
+    served: Served, request_bytes: bytes
+) -> None:
+    async with connected(served.url) as connection:
+        connection.send(request_bytes)
+        assert (await connection.one_answer()).status == 200
+
+
+@pytest.mark.parametrize(
+    "method", ["TRACE", "HEAD", "OPTIONS", "PROPFIND", "CONNECT", "BREW", "get"]
+)
+async def test_a_method_that_goblin_does_not_have_is_405_with_those_that_it_has(
+    served: Served, method: str
+) -> None:
+    target = "goblin:80" if method == "CONNECT" else "/"
+    request = f"{method} {target} HTTP/1.1\r\nHost: goblin\r\nConnection: close\r\n\r\n"
+    answer = await ask(served.url, request.encode())
+    assert answer.status == 405, answer.raw
+    assert "allow: " in answer.head
+    assert "GET" in answer.raw.decode()
+    if method != "HEAD":
+        assert answer.json()["meta"]["code"] == "method_not_allowed"
+
+
+async def test_what_follows_a_request_is_not_answered_in_its_place(
+    served: Served, ada: Person
+) -> None:
+    poll = (
+        "GET /events?after=99&wait_seconds=0.3 HTTP/1.1\r\nHost: goblin\r\n"
+        f"Authorization: Bearer {token_of(ada)}\r\n\r\n"
+    )
+    answer = await ask(served.url, poll.encode() + b"nonsense\r\n\r\n")
+    assert answer.status == 200
+    assert answer.raw.count(b"HTTP/1.1 ") == 1
+
+
+async def until_served(url: str) -> None:
+    """Ask until there is room; the server tells nobody when."""
+    lone = GOOD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    async with asyncio.timeout(10):
+        while (await ask(url, lone)).status != 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_connections_beyond_the_limit_are_told_so_and_those_within_are_served(
+    installation: Installation,
+) -> None:
+    few = ConnectionLimits(connections=3)
+    async with serving(installation, connections=few) as served, AsyncExitStack() as stack:
+        open_ones: list[Connection] = []
+        for _ in range(3):
+            connection = await stack.enter_async_context(connected(served.url))
+            connection.send(GOOD)
+            assert (await connection.one_answer()).status == 200
+            open_ones.append(connection)
+        answer = await ask(served.url, GOOD)
+        answer.assert_is_refusal(503, "too_many_connections")
+        assert "retry-after: 1" in answer.head
+        open_ones[0].send(GOOD)
+        assert (await open_ones[0].one_answer()).status == 200
+        open_ones[0].writer.close()
+        await until_served(served.url)
+
+
+async def test_a_flood_of_connections_beyond_the_limit_is_dropped_and_soon_forgotten(
+    installation: Installation,
+) -> None:
+    few = ConnectionLimits(connections=1, request_seconds=1)
+    async with serving(installation, connections=few) as served:
+        async with AsyncExitStack() as stack:
+            flood = [await stack.enter_async_context(connected(served.url)) for _ in range(300)]
+            answers = await asyncio.gather(*(each.until_closed() for each in flood))
+        seen = [answer.status for answer in answers]
+        assert set(seen) == {None, 503}
+        assert seen.count(503) <= 256, "answered, and not more at a time than are allowed"
+        await until_served(served.url)
+
+
+UPGRADE = (
+    b"GET /ws/events HTTP/1.1\r\nHost: goblin\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+CLOSED_SECONDS_MAX = 15
+"""The bound that is promised; the product's own clock is three seconds shorter."""
+
+
+async def test_with_its_own_limits_the_server_closes_every_slow_client_within_fifteen_seconds(
+    installation: Installation, ada: Person
+) -> None:
+    kinds = (
+        (b"", b""),
+        (b"", b"\r\n"),
+        (b"GET / HTTP/1.1\r\nX: ", b"a"),
+        (LOGIN.replace(b"50", b"5000"), b"{"),
+        (CHUNKED, b"1\r\n{\r\n"),
+        (GOOD + b"GET /", b"a"),
+        (UPGRADE, b""),
+    )
+
+    async def dawdle(served: Served, sent: bytes, then: bytes) -> float:
+        began = asyncio.get_running_loop().time()
+        async with connected(served.url) as connection:
+            connection.send(sent)
+            dripping = asyncio.create_task(connection.trickle(then, pause_seconds=1))
+            await connection.until_closed()
+            dripping.cancel()
+        return asyncio.get_running_loop().time() - began
+
+    async def trade(served: Served, dawdlers: "asyncio.Future[list[float]]") -> int:
+        count = 0
+        async with served.client(ada) as client:
+            while not dawdlers.done():
+                assert (await client.get("/users/me")).status_code == 200
+                count += 1
+                await asyncio.sleep(0.1)
+        return count
+
+    async with serving(installation) as served:
+        dawdlers = asyncio.gather(*(dawdle(served, *kind) for kind in kinds for _ in range(10)))
+        answered = await trade(served, dawdlers)
+    assert answered > 10, "others are served meanwhile"
+    assert max(dawdlers.result()) < CLOSED_SECONDS_MAX
