@@ -17,7 +17,7 @@ from app.db.address import DatabaseAddress
 from app.db.database import Database, open_database
 from app.db.dataframes import database_address
 from app.db.embedded import embedded_postgres
-from app.db.migrate import migrate
+from app.db.migrate import migrate, newest_version
 from app.db.reach import check_usable
 from app.domain.registration import Registration
 from app.jobs import (
@@ -32,10 +32,13 @@ from app.jobs import (
 from app.jobs.supervisor import Job, supervised
 from app.services.authentication import ApiKeyUses
 from app.services.desk import Desk, open_desk
+from app.jobs import poll_events, purge_idempotency_keys, reconciler, tell_events
+from app.jobs.supervisor import Job, JobBoard, supervised
 from app.services.event_feed import EventFeed
 from app.services.market_data import MarketData
 from app.services.passwords import PasswordHasher
 from app.services.ports import PriceSource
+from app.services.readiness import Readiness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,8 @@ class Resources:
     api_key_uses: ApiKeyUses
     registration: Registration
     starting_balance: Decimal
+    readiness: Readiness
+    jobs: JobBoard
 
 
 @asynccontextmanager
@@ -75,6 +80,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     price_age_seconds_max=settings.price_max_age_seconds,
                     monotonic=time.monotonic,
                 )
+                readiness = Readiness(
+                    db,
+                    schema_version=newest_version(PROJECT / "db" / "migration"),
+                    venue=lambda: getattr(market, "venue_state", None),
+                    monotonic=time.monotonic,
+                )
                 try:
                     await preparing
                     resources = Resources(
@@ -87,10 +98,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         api_key_uses=ApiKeyUses(),
                         registration=Registration(mode=settings.registration),
                         starting_balance=settings.starting_balance,
+                        readiness=readiness,
+                        jobs=JobBoard(),
                     )
-                    async with supervised(_jobs(resources, address)):
+                    async with supervised(_jobs(resources, address), board=resources.jobs):
                         yield resources
                 finally:
+                    await readiness.aclose()
                     await market.aclose()
     finally:
         preparing.cancel()

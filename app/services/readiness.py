@@ -1,14 +1,138 @@
 """Whether an order could be placed now, through whatever process asks."""
 
-from app.db.dao import ledger_alarms
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from app.db.dao import health, ledger_alarms
 from app.db.database import Database
+from app.db.errors import DatabaseBusy, DatabaseUnavailable
 from app.domain.audit import LedgerStopped
+from app.domain.errors import UpstreamUnavailable
+from app.domain.health import DatabaseReadOnly, DatabaseState, Part, SchemaNotCurrent
+
+CHECK_SECONDS_MAX: Final = 2.0
+"""Longest wait for the database; who asks about its health wants an answer."""
 
 
-async def get_checks(db: Database) -> dict[str, str]:
-    """The state of each thing an order needs. Raises the error of the first that is missing."""
-    async with db.connection() as conn:
-        alarm = await ledger_alarms.get_standing_alarm(conn)
-    if alarm is not None:
-        raise LedgerStopped
-    return {"database": "connected", "ledger": "agrees"}
+class VenueHealth(Protocol):
+    """What is known of the venue that prices come from."""
+
+    @property
+    def venue(self) -> str:
+        """Its name for people."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """One word."""
+        ...
+
+    @property
+    def age_seconds(self) -> float:
+        """How long it has been in this state."""
+        ...
+
+    @property
+    def retry_after_seconds(self) -> int:
+        """For how long it will not be asked; 0 when the next order will ask it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    database: DatabaseState
+    is_ledger_stopped: bool
+    answered_at: float
+
+
+class Readiness:
+    """Asks the parts. Everybody who asks at the same time shares one question to the database.
+
+    A database that hangs therefore holds one connection of the pool for this, not one for
+    every look at its health.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        schema_version: str,
+        venue: Callable[[], VenueHealth | None],
+        monotonic: Callable[[], float],
+        seconds_max: float = CHECK_SECONDS_MAX,
+    ) -> None:
+        self._db = db
+        self._schema_version = schema_version
+        self._venue = venue
+        self._monotonic = monotonic
+        self._seconds_max = seconds_max
+        self._asking: asyncio.Task[_Answer] | None = None
+
+    async def parts(self) -> dict[str, Part]:
+        """What an order needs, by name.
+
+        Raises DatabaseUnavailable when the database did not answer within CHECK_SECONDS_MAX.
+        """
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask(), name="health")
+            self._asking.add_done_callback(_see)
+        asking = self._asking
+        await asyncio.wait([asking], timeout=self._seconds_max)
+        if not asking.done() or asking.cancelled():
+            raise DatabaseUnavailable
+        answer = asking.result()
+        age_seconds = self._monotonic() - answer.answered_at
+        is_writable, is_migrated = answer.database.is_writable, answer.database.is_migrated
+        parts = {
+            "database": Part(
+                state="connected" if is_writable else "read-only",
+                age_seconds=age_seconds,
+                obstacle=None if is_writable else DatabaseReadOnly(),
+            ),
+            "migrations": Part(
+                state="current" if is_migrated else "missing",
+                age_seconds=age_seconds,
+                obstacle=None if is_migrated else SchemaNotCurrent(),
+            ),
+            "ledger": Part(
+                state="stopped" if answer.is_ledger_stopped else "agrees",
+                age_seconds=age_seconds,
+                obstacle=LedgerStopped() if answer.is_ledger_stopped else None,
+            ),
+        }
+        venue = self._venue()
+        if venue is not None:
+            # An open circuit whose wait is over is no obstacle: only an order can close it.
+            is_asked = venue.retry_after_seconds == 0
+            parts["price_source"] = Part(
+                state=str(venue.state),
+                age_seconds=venue.age_seconds,
+                obstacle=None if is_asked else UpstreamUnavailable(venue.venue),
+            )
+        return parts
+
+    async def aclose(self) -> None:
+        """Stop asking."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking], timeout=self._seconds_max)
+
+    async def _ask(self) -> _Answer:
+        try:
+            async with self._db.connection() as conn:
+                database = await health.get_database_state(conn, version=self._schema_version)
+                alarm = await ledger_alarms.get_standing_alarm(conn)
+        except DatabaseBusy:  # somebody holds a lock that every order would wait for as well
+            raise DatabaseUnavailable from None
+        return _Answer(
+            database=database,
+            is_ledger_stopped=alarm is not None,
+            answered_at=self._monotonic(),
+        )
+
+
+def _see(asking: asyncio.Task[_Answer]) -> None:
+    if not asking.cancelled():
+        asking.exception()  # seen, even if all who waited have left

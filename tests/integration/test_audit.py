@@ -253,10 +253,7 @@ async def readiness(running: Installation) -> int:
     async with running.client() as client:
         response = await client.get("/health/ready")
     if response.status_code == 200:
-        assert response.json()["data"] == {
-            "status": "ready",
-            "checks": {"database": "connected", "ledger": "agrees"},
-        }
+        assert response.json()["data"]["checks"]["ledger"] == "agrees"
     else:
         assert_is_error(response, 503, "ledger_stopped")
         assert "python -m app audit" in response.json()["message"]

@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from app.jobs.supervisor import supervised
+from app.jobs.supervisor import JobBoard, supervised
 
 
 async def test_a_job_that_fails_is_logged_and_started_again(
@@ -41,3 +41,25 @@ async def test_jobs_end_with_the_block() -> None:
     async with supervised({"patient": job}):
         await is_running.wait()
     assert is_cancelled
+
+
+async def test_the_board_tells_which_jobs_run_and_which_wait_to_be_started_again() -> None:
+    board = JobBoard()
+    has_failed = asyncio.Event()
+
+    async def failing() -> None:
+        has_failed.set()
+        raise RuntimeError("the reason")
+
+    async def running() -> None:
+        await asyncio.Event().wait()
+
+    async with supervised({"good": running, "bad": failing}, board=board):
+        await has_failed.wait()
+        await asyncio.sleep(0)
+        states = board.states()
+    assert {name: state.is_running for name, state in states.items()} == {
+        "good": True,
+        "bad": False,
+    }
+    assert all(state.age_seconds >= 0 for state in states.values())

@@ -20,7 +20,15 @@ from app.db.migrate.history import create_history, insert_row, lock, read_histor
 from app.db.migrate.state import MigrationInfo, State, compare, not_applied, pending, problems
 from app.db.migrate.statements import line_of
 
-__all__ = ["MigrationError", "MigrationInfo", "State", "info", "migrate", "validate"]
+__all__ = [
+    "MigrationError",
+    "MigrationInfo",
+    "State",
+    "info",
+    "migrate",
+    "newest_version",
+    "validate",
+]
 
 CONNECT_SECONDS_MAX: Final = 30.0
 LOCK_WAIT_SECONDS_MAX: Final = 600.0
@@ -66,6 +74,11 @@ async def info(address: DatabaseAddress, folder: Path) -> list[MigrationInfo]:
     files = read_folder(folder)
     async with _connect(address) as conn:
         return compare(files, await read_history(conn))
+
+
+def newest_version(folder: Path) -> str:
+    """The version that a database has when it is up to date, as the history spells it."""
+    return max(file.version for file in read_folder(folder) if file.version is not None).text
 
 
 @asynccontextmanager
