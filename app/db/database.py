@@ -24,8 +24,9 @@ from app.db.errors import (
 
 __all__ = ["Database", "open_database", "query_to_dataframe", "records_to_dataframe"]
 
-ACQUIRE_SECONDS_MAX: Final = 2.0
-"""Longest wait for a free connection; asyncpg alone would wait for ever."""
+ACQUIRE_SECONDS_MAX: Final = 1.0
+"""Longest wait for a free connection; asyncpg alone would wait for ever. A request waits up to
+twice, for its user and for its change, and then for a row: below 5 seconds together."""
 
 CONNECT_SECONDS_MAX: Final = 5.0
 COMMAND_SECONDS_MAX: Final = 15.0
