@@ -29,11 +29,9 @@ from app.jobs import (
     reconciler,
     tell_events,
 )
-from app.jobs.supervisor import Job, supervised
+from app.jobs.supervisor import Job, JobBoard, supervised
 from app.services.authentication import ApiKeyUses
 from app.services.desk import Desk, open_desk
-from app.jobs import poll_events, purge_idempotency_keys, reconciler, tell_events
-from app.jobs.supervisor import Job, JobBoard, supervised
 from app.services.event_feed import EventFeed
 from app.services.market_data import MarketData
 from app.services.passwords import PasswordHasher

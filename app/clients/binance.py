@@ -8,6 +8,7 @@ from typing import Final
 import httpx
 
 from app.clients.venue_http import DEFAULT_PAUSES, Answer, Pauses, VenueHttp, wall_clock_ms
+from app.domain.circuits import VenueState
 from app.domain.instruments import (
     Category,
     CategoryNotListed,
@@ -56,6 +57,11 @@ class BinanceClient:
             now_ms=now_ms,
         )
 
+    @property
+    def state(self) -> VenueState:
+        """Whether the venue is asked at present."""
+        return self._http.state
+
     async def fetch_quote(self, symbol: Symbol, category: Category) -> Quote:
         """`price`, and the answer's Date header as the venue's time.
 
@@ -67,7 +73,10 @@ class BinanceClient:
             raise CategoryNotListed(self.venue, category)
         if not is_tradeable(symbol):
             raise UnknownSymbol(symbol, category)
-        answer = await self._http.get(PRICE_PATH, {"symbol": symbol})
+        async with self._http.get(PRICE_PATH, {"symbol": symbol}) as answer:
+            return self._quote(answer, symbol, category)
+
+    def _quote(self, answer: Answer, symbol: Symbol, category: Category) -> Quote:
         content = self._http.json_object(answer)
         if answer.status != httpx.codes.OK:
             self._raise_for_code(content.get("code"), answer, symbol, category)

@@ -7,6 +7,7 @@ from typing import Final
 import httpx
 
 from app.clients.venue_http import DEFAULT_PAUSES, Answer, Pauses, VenueHttp, wall_clock_ms
+from app.domain.circuits import VenueState
 from app.domain.instruments import Category, Symbol, UnknownSymbol, is_tradeable
 from app.domain.quotes import Quote, parse_price, plain_text
 
@@ -51,6 +52,11 @@ class BybitClient:
             now_ms=now_ms,
         )
 
+    @property
+    def state(self) -> VenueState:
+        """Whether the venue is asked at present."""
+        return self._http.state
+
     async def fetch_quote(self, symbol: Symbol, category: Category) -> Quote:
         """`lastPrice` and the envelope's `time`, which is not compared with our clock.
 
@@ -59,7 +65,11 @@ class BybitClient:
         """
         if not is_tradeable(symbol):
             raise UnknownSymbol(symbol, category)
-        answer = await self._http.get(TICKERS_PATH, {"category": category.value, "symbol": symbol})
+        params = {"category": category.value, "symbol": symbol}
+        async with self._http.get(TICKERS_PATH, params) as answer:
+            return self._quote(answer, symbol, category)
+
+    def _quote(self, answer: Answer, symbol: Symbol, category: Category) -> Quote:
         if answer.status != httpx.codes.OK:
             raise self._http.invalid("unexpected status", answer)
         envelope = self._http.json_object(answer)

@@ -3,7 +3,8 @@
 What httpx does not bound is bounded here: the time of a whole call (httpx limits each read,
 so a server that sends a byte now and then is waited for without end) and the size of an
 answer. Compression is not asked for and never undone: an answer is below 4 kB, and a few
-kilobytes of gzip can become gigabytes. Nothing is retried; see docs/adr/0005.
+kilobytes of gzip can become gigabytes. Nothing is retried; see docs/adr/0005. A venue that
+fails again and again is left alone for a while; see app/domain/circuits.py.
 """
 
 import asyncio
@@ -11,7 +12,8 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -19,7 +21,8 @@ from typing import Any, Final
 
 import httpx
 
-from app.domain.errors import UpstreamInvalid, UpstreamUnavailable
+from app.domain.circuits import Circuit, CircuitState, PriceUnavailable, VenueState
+from app.domain.errors import GoblinError, UpstreamInvalid, UpstreamUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +104,7 @@ def venue_http_client(base_url: str) -> httpx.AsyncClient:
 
 
 class VenueHttp:
-    """GETs to one venue, and the pauses it asked for.
+    """GETs to one venue, its circuit, and the pauses it asked for.
 
     The errors carry the venue's name only; its own words go to the log, cut and escaped.
     """
@@ -122,17 +125,51 @@ class VenueHttp:
         self._pauses = pauses
         self._monotonic = monotonic
         self._now_ms = now_ms
-        self._paused_until = float("-inf")
+        self._circuit = Circuit(since=monotonic())
 
-    async def get(self, path: str, params: Mapping[str, str]) -> Answer:
-        """Ask once. The answer's status is 200 or one that the caller has to read.
+    @property
+    def state(self) -> VenueState:
+        """Whether the venue is asked at present, and since when."""
+        now, circuit = self._monotonic(), self._circuit
+        return VenueState(
+            venue=self._venue,
+            state=circuit.state,
+            age_seconds=now - circuit.since,
+            failures=circuit.failures,
+            retry_after_seconds=circuit.seconds_to_wait(now),
+        )
+
+    @asynccontextmanager
+    async def get(self, path: str, params: Mapping[str, str]) -> AsyncIterator[Answer]:
+        """Ask once, and read the answer in the block: what it raises decides what counts.
+
+        The answer's status is 200 or one that the caller has to read. An upstream error, from
+        here or from the block, is a failure of the venue; anything else that is an answer of
+        ours, as an unknown symbol, is its success.
 
         Raises UpstreamUnavailable when the venue could not be reached within the timeout,
-        redirected, failed or refused (3xx, 5xx, 403, 408, 418, 429, 451), and at once,
-        without a call, while it is paused.
+        redirected, failed or refused (3xx, 5xx, 403, 408, 418, 429, 451), and PriceUnavailable
+        at once, without a call, while it is left alone.
         """
-        if self._monotonic() < self._paused_until:
-            raise UpstreamUnavailable(self._venue)
+        seconds = self._circuit.seconds_to_wait(self._monotonic())
+        if seconds > 0:
+            raise PriceUnavailable(self._venue, seconds)
+        self._set(self._circuit.begun(self._monotonic()))
+        turn = self._circuit.turn
+        try:
+            yield await self._ask(path, params)
+        except (UpstreamUnavailable, UpstreamInvalid):
+            self._set(self._circuit.failed(self._monotonic(), turn=turn))
+            raise
+        except GoblinError:
+            self._set(self._circuit.succeeded(self._monotonic(), turn=turn))
+            raise
+        except BaseException:  # the caller left, or a bug of ours: it says nothing of the venue
+            self._set(self._circuit.abandoned(self._monotonic(), turn=turn))
+            raise
+        self._set(self._circuit.succeeded(self._monotonic(), turn=turn))
+
+    async def _ask(self, path: str, params: Mapping[str, str]) -> Answer:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 answer = await self._exchange(path, params)
@@ -208,8 +245,19 @@ class VenueHttp:
 
     def _paused(self, reason: str, answer: Answer, seconds: float) -> UpstreamUnavailable:
         seconds = min(seconds, self._pauses.banned_seconds)
-        self._paused_until = max(self._paused_until, self._monotonic() + seconds)
+        self._set(self._circuit.paused(self._monotonic(), seconds=seconds))
         return self.unavailable(f"{reason}, not asking for {seconds:g} seconds", answer)
+
+    def _set(self, circuit: Circuit) -> None:
+        if circuit.state is not self._circuit.state:
+            level = logging.WARNING if circuit.state is CircuitState.OPEN else logging.INFO
+            extra = {
+                "venue": self._venue,
+                "state": circuit.state.value,
+                "failures": circuit.failures,
+            }
+            log.log(level, "venue circuit", extra=extra)
+        self._circuit = circuit
 
     def _warn(self, reason: str, *, text: bytes) -> None:
         log.warning(

@@ -21,9 +21,13 @@ from typing import ClassVar
 
 
 class GoblinError(Exception):
-    """Anything that goblin answers on purpose. `code` is stable, the text is for people."""
+    """Anything that goblin answers on purpose. `code` is stable, the text is for people.
+
+    `retry_after_seconds` is what a caller is told to wait where waiting helps (503).
+    """
 
     code: ClassVar[str]
+    retry_after_seconds: int = 1
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

@@ -49,7 +49,6 @@ CODE_OF_STATUS: Final[Mapping[int, str]] = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "request_too_large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported_media_type",
 }
-RETRY_AFTER_SECONDS: Final = "1"
 
 CODES_OF_ANY_REQUEST: Final[Mapping[str, tuple[HTTPStatus, str]]] = {
     "bad_request": (
@@ -194,9 +193,7 @@ async def _goblin_error(request: Request, error: Exception) -> Response:
     headers = {}
     if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    if status is HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["Retry-After"] = RETRY_AFTER_SECONDS
-    if isinstance(error, TooManyRequests):
+    if isinstance(error, Unavailable | UpstreamUnavailable | TooManyRequests):
         headers["Retry-After"] = str(error.retry_after_seconds)
     return Response(
         goblin_error_body(error, request.state.request_id),

@@ -16,7 +16,6 @@ from app.domain.errors import GoblinError, Invalid
 from app.domain.instruments import Category
 from app.http.errors import (
     CODES_OF_ANY_REQUEST,
-    RETRY_AFTER_SECONDS,
     ErrorResponse,
     ValidationErrorResponse,
     goblin_error_body,
@@ -72,7 +71,7 @@ _HEADERS: Final[Mapping[str, Json]] = {
         "description": "Seconds to wait before asking again.",
         "required": True,
         "schema": {"type": "string", "pattern": "^[1-9][0-9]*$"},
-        "example": RETRY_AFTER_SECONDS,
+        "example": "1",
     },
 }
 _KEY_HEADER: Final = "Idempotency-Key"
@@ -134,6 +133,7 @@ _SAMPLES: Final[Mapping[str, object]] = {
     "balance": Decimal(1),
     "needed": Decimal(2),
     "added": Decimal(2),
+    "retry_after_seconds": 30,
 }
 """Made-up data for the examples of errors that carry some, by the name of the argument."""
 

@@ -13,7 +13,8 @@ from starlette.convertors import PathConvertor, register_url_convertor
 
 from app.db.errors import DatabaseBusy, DatabaseUnavailable, ValueNotStorable
 from app.domain.answers import KeyReused, RequestInProgress
-from app.domain.errors import GoblinError, Invalid
+from app.domain.circuits import PriceUnavailable
+from app.domain.errors import GoblinError, Invalid, UpstreamUnavailable
 from app.http.body_types import FORM_TYPES, JSON_TYPES, refuse_other_types
 from app.http.dependencies import UNAUTHENTICATED, get_caller
 from app.http.exact_json import ExactRequest
@@ -144,6 +145,8 @@ def _failures(
         part.path_params or part.query_params or part.header_params for part in asked
     )
     found = [*errors]
+    if UpstreamUnavailable in found:  # a venue that fails too often is no longer asked
+        found += [PriceUnavailable]
     if needs_user:
         found += [*UNAUTHENTICATED, DatabaseUnavailable]
     if has_input:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from app.domain.circuits import VenueState
 from app.domain.errors import Unavailable, UpstreamUnavailable
 from app.domain.instruments import Category, Symbol
 from app.domain.quotes import Quote
@@ -61,6 +62,11 @@ class MarketData:
         self._calls: dict[tuple[Symbol, Category], _Call] = {}  # the oldest first
         self._running: set[asyncio.Task[Quote]] = set()
         self._is_closed = False
+
+    @property
+    def venue_state(self) -> VenueState:
+        """Whether the venue is asked at present, and since when."""
+        return self._source.state
 
     async def quote(self, symbol: Symbol, category: Category) -> PricedQuote:
         """The last price, at most `price_age_seconds_max` old when asked for.

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from app.domain.circuits import VenueState
 from app.domain.instruments import Category, Symbol
 from app.domain.quotes import Quote
 
@@ -11,13 +12,18 @@ class PriceSource(Protocol):
 
     Raises `UnknownSymbol` for a symbol that the venue does not list, `CategoryNotListed`
     for a category that it does not offer at all, `UpstreamUnavailable` when it could not be
-    asked, and `UpstreamInvalid` when its answer is not a price that an order could be
-    booked at.
+    asked, its leaf `PriceUnavailable` while it is left alone, and `UpstreamInvalid` when its
+    answer is not a price that an order could be booked at.
     """
 
     @property
     def venue(self) -> str:
         """The venue's display name, as in error texts: `Bybit`."""
+        ...
+
+    @property
+    def state(self) -> VenueState:
+        """Whether the venue is asked at present, and since when."""
         ...
 
     async def fetch_quote(self, symbol: Symbol, category: Category) -> Quote:

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Final
 
 import pytest
+from app.domain.circuits import CircuitState, VenueState
 from app.domain.errors import Unavailable, UpstreamUnavailable
 from app.domain.instruments import Category, Symbol, UnknownSymbol
 from app.domain.quotes import Quote
@@ -31,6 +32,16 @@ class Venue:
         self.asked: list[tuple[Symbol, Category]] = []
         self.cancelled = 0
         self._answers: list[asyncio.Future[str]] = []
+
+    @property
+    def state(self) -> VenueState:
+        return VenueState(
+            venue=self.venue,
+            state=CircuitState.CLOSED,
+            age_seconds=1.5,
+            failures=0,
+            retry_after_seconds=0,
+        )
 
     async def fetch_quote(self, symbol: Symbol, category: Category) -> Quote:
         self.asked.append((symbol, category))
@@ -311,3 +322,9 @@ async def test_a_call_cancelled_before_it_began_is_told_too() -> None:
     await world.market.aclose()
     with pytest.raises(Unavailable):
         await waiting
+
+
+async def test_the_venues_state_can_be_read_without_asking_it() -> None:
+    world = World()
+    assert world.market.venue_state == world.venue.state
+    assert world.venue.asked == []
