@@ -133,6 +133,11 @@ def _instead(status: int, body: bytes, headers: Mapping[str, str] = JSON) -> Cha
     return change
 
 
+def _redirect(answer: Answer, fault: Fault) -> Answer:
+    location = fault.value or "http://169.254.169.254/"
+    return replace(answer, status=302, headers={"location": location}, body=b"")
+
+
 def _business_error(code: int, message: str) -> Change:
     def change(answer: Answer, fault: Fault) -> Answer:  # noqa: ARG001  one shape
         document = envelope({}, code=code, message=message, time_ms=answer.document["time"])
@@ -282,8 +287,8 @@ KINDS: Final[dict[str, tuple[str, Change]]] = {
     "status_502": ("HTML", _instead(502, BAD_GATEWAY, HTML)),
     "status_503": ("no body", _instead(503, b"", {})),
     "redirect": (
-        "302 to the address that cloud machines keep their secrets at",
-        _instead(302, b"", {"location": "http://169.254.169.254/"}),
+        "302 to `value` (the address that cloud machines keep their secrets at)",
+        _redirect,
     ),
     # retCode
     "code_10000": ("server timeout", _business_error(10000, "Server Timeout")),
