@@ -93,6 +93,9 @@ class Database:
         try:
             yield connection
         except DRIVER_ERRORS as error:
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                # What was the primary is a standby now; new connections find the new one.
+                await self._pool.expire_connections()
             raise self._explained(error) from error
         finally:
             await self._release(connection)
@@ -129,15 +132,16 @@ async def open_pool(
     *,
     size: int,
     connection_class: type[asyncpg.Connection] = asyncpg.Connection,
+    command_seconds_max: float = COMMAND_SECONDS_MAX,
 ) -> AsyncIterator[asyncpg.Pool]:
-    """What a Database is made of; `connection_class` is for tests that let connections fail."""
+    """What a Database is made of; the last two are for tests that let connections fail."""
     pool = await asyncpg.create_pool(
         **address.connect_arguments(),
         connection_class=connection_class,
         min_size=min(2, size),
         max_size=size,
         timeout=CONNECT_SECONDS_MAX,
-        command_timeout=COMMAND_SECONDS_MAX,
+        command_timeout=command_seconds_max,
         max_inactive_connection_lifetime=300.0,
         reset=_keep_session,
         server_settings={

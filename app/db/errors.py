@@ -42,10 +42,12 @@ class ValueNotStorable(Invalid):
         super().__init__("a value in the request cannot be stored")
 
 
-# Class 08 connection, 28 login refused, 53 resources, 57 operator intervention, 58 system;
-# 25006 a read-only standby, 3D000 no such database, 55000 one that lets nobody in.
-_AWAY_CLASSES: Final = ("08", "28", "53", "57", "58")
-_AWAY_STATES: Final = frozenset({"25006", "3D000", "55000"})
+# Class 08 connection, 28 login refused, 53 resources, 57 operator intervention, 58 system,
+# F0 and XX a damaged server; 25006 a read-only standby, 25P03 and 25P04 a transaction that it
+# ended for its age, 3D000 no such database, 40003 a commit of unknown outcome, 55000 a
+# database that lets nobody in.
+_AWAY_CLASSES: Final = ("08", "28", "53", "57", "58", "F0", "XX")
+_AWAY_STATES: Final = frozenset({"25006", "25P03", "25P04", "3D000", "40003", "55000"})
 # Serialization failure and deadlock: rolled back, and likely to succeed at once.
 _BUSY_STATES: Final = frozenset({"40001", "40P01"})
 _LOCKED_STATE: Final = "55P03"
@@ -65,6 +67,8 @@ def translate(error: BaseException) -> GoblinError | None:
     """The error a caller can act on, or None for what only a bug explains."""
     if isinstance(error, asyncpg.DataError):  # also raised client-side, without a state
         return ValueNotStorable()
+    if isinstance(error, asyncpg.InvalidCachedStatementError):
+        return DatabaseUnavailable()  # a migration changed a table under it; prepared anew next
     if isinstance(error, asyncpg.PostgresError):
         return _translate_state(error.sqlstate or "")
     if isinstance(error, DRIVER_ERRORS):
