@@ -29,6 +29,8 @@ class Fault:
     is_carried_out: bool = False
     """The statement is executed, and only then fails."""
     cuts_connection: bool = False
+    status: int = 503
+    """What a caller is answered, where the request is not simply done again."""
 
 
 CUT = Fault("connection reset", error=ConnectionResetError, cuts_connection=True)
@@ -38,14 +40,33 @@ LOST_ANSWER = Fault(
 FAULTS = (
     CUT,
     LOST_ANSWER,
-    Fault("serialization failure", state="40001"),
-    Fault("deadlock", state="40P01"),
+    Fault("serialization failure", state="40001", status=409),
+    Fault("deadlock", state="40P01", status=409),
     Fault("cancelled", state="57014"),
     Fault("terminated", state="57P01", cuts_connection=True),
     Fault("disk full", state="53100"),
     Fault("too many connections", state="53300"),
     Fault("interface error", error=lambda: asyncpg.InterfaceError("made to fail")),
     Fault("timeout", error=TimeoutError),
+)
+RARER_FAULTS = (
+    Fault("connection does not exist", state="08003", cuts_connection=True),
+    Fault(
+        "connection lost",
+        error=lambda: ConnectionError("unexpected connection_lost() call"),
+        cuts_connection=True,
+    ),
+    Fault("unreachable", error=lambda: OSError(113, "no route to host"), cuts_connection=True),
+    Fault("internal client error", error=lambda: asyncpg.InternalClientError("made to fail")),
+    Fault("starting", state="57P03"),
+    Fault("crashing", state="57P02", cuts_connection=True),
+    Fault("out of memory", state="53200"),
+    Fault("damaged", state="XX001"),
+    Fault("read-only", state="25006"),
+    Fault("row locked", state="55P03", status=409),
+    Fault("number out of range", state="22003", status=422),
+    Fault("text not storable", state="22021", status=422),
+    Fault("argument not storable", error=lambda: asyncpg.DataError("made to fail"), status=422),
 )
 
 
