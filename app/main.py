@@ -7,8 +7,10 @@ from typing import Any, Final
 from fastapi import FastAPI
 
 from app.core.config import Settings, load_settings, origins
+from app.core.constants import VERSION
 from app.http.docs import install_docs
 from app.http.errors import install_error_handlers
+from app.http.metrics import MeasureRequests, install_metrics
 from app.http.middleware import BodyLimit, RequestContext
 from app.http.openapi import DescribedApp
 from app.http.origins import Origins
@@ -60,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = DescribedApp(
         title="goblin",
         summary="A self-hosted trading sandbox: real market prices, paper money.",
-        version="1.0.0",
+        version=VERSION,
         openapi_tags=[router.described_tag for router in ROUTERS],
         lifespan=lifespan,
         redirect_slashes=False,
@@ -71,6 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_error_handlers(app)
     if known.docs_enabled:
         install_docs(app)
+    install_metrics(app, shown=known.metrics_shown, token=known.metrics_token)
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(BodyLimit)
@@ -78,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(RateLimit, per_minute=known.rate_limit_per_minute)
     app.add_middleware(RequestContext)
     app.add_middleware(Origins, allowed=origins(known.cors_origins or ""))
+    app.add_middleware(MeasureRequests)
     return app
 
 

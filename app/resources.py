@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,6 +12,8 @@ from app.clients.binance import BinanceClient
 from app.clients.bybit import BybitClient
 from app.clients.venue_http import venue_http_client
 from app.core.config import PROJECT, Settings
+from app.core.constants import VERSION
+from app.core.metrics import Metrics
 from app.core.security import TokenKey, token_key
 from app.db.address import DatabaseAddress
 from app.db.database import Database, open_database
@@ -54,6 +56,7 @@ class Resources:
     starting_balance: Decimal
     readiness: Readiness
     jobs: JobBoard
+    metrics: Metrics
 
 
 @asynccontextmanager
@@ -63,13 +66,16 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     Raises what the parts raise at their start; each says what to do about it.
     """
     passwords = PasswordHasher()
+    metrics = Metrics(version=VERSION)
     # A quarter of a second on a thread of its own, while the database starts.
     preparing = asyncio.create_task(passwords.prepare())
     try:
         async with open_address(settings) as address:
             await migrate(address, PROJECT / "db" / "migration")
             async with (
-                open_database(address, pool_size=settings.db_pool_size) as db,
+                open_database(
+                    address, pool_size=settings.db_pool_size, acquired=metrics.acquired
+                ) as db,
                 open_desk(db, batch_max=settings.orders_per_commit_max) as desk,
                 _open_price_source(settings) as source,
             ):
@@ -77,11 +83,12 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     source,
                     price_age_seconds_max=settings.price_max_age_seconds,
                     monotonic=time.monotonic,
+                    asked=metrics.asked,
                 )
                 readiness = Readiness(
                     db,
                     schema_version=newest_version(PROJECT / "db" / "migration"),
-                    venue=lambda: getattr(market, "venue_state", None),
+                    venue=lambda: market.venue_state,
                     monotonic=time.monotonic,
                 )
                 try:
@@ -98,6 +105,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         starting_balance=settings.starting_balance,
                         readiness=readiness,
                         jobs=JobBoard(),
+                        metrics=metrics,
                     )
                     async with supervised(_jobs(resources, address), board=resources.jobs):
                         yield resources
@@ -111,15 +119,18 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
 def _jobs(resources: Resources, address: DatabaseAddress) -> dict[str, Job]:
     """What runs in the background of this process, by name."""
-    return {
-        "purge_idempotency_keys": partial(purge_idempotency_keys.run, resources.db),
-        "purge_sessions": partial(purge_sessions.run, resources.db),
-        "reconciler": partial(reconciler.run, resources.db, address),
-        "poll_events": partial(poll_events.run, resources.db, resources.events),
-        "check_streams": partial(check_streams.run, resources.db, resources.events),
-        "note_api_key_uses": partial(note_api_key_uses.run, resources.db, resources.api_key_uses),
-        "tell_events": partial(tell_events.run, address, resources.events),
+    db, events = resources.db, resources.events
+    jobs: dict[str, Callable[..., Awaitable[None]]] = {
+        "purge_idempotency_keys": partial(purge_idempotency_keys.run, db),
+        "purge_sessions": partial(purge_sessions.run, db),
+        "reconciler": partial(reconciler.run, db, address),
+        "poll_events": partial(poll_events.run, db, events),
+        "check_streams": partial(check_streams.run, db, events),
+        "note_api_key_uses": partial(note_api_key_uses.run, db, resources.api_key_uses),
+        "tell_events": partial(tell_events.run, address, events),
     }
+    succeeded = resources.metrics.job_succeeded
+    return {name: partial(job, done=partial(succeeded, name)) for name, job in jobs.items()}
 
 
 @asynccontextmanager

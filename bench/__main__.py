@@ -8,11 +8,15 @@ from collections.abc import Sequence
 
 import uvloop
 
-from bench import bookings, durability, endpoints
+from bench import bookings, durability, endpoints, metrics
 from bench.installation import open_installation
 from bench.report import print_aims
 
-PARTS = {"endpoints": endpoints.measure, "bookings": bookings.measure}
+PARTS = {
+    "endpoints": endpoints.measure,
+    "bookings": bookings.measure,
+    "metrics": metrics.measure,
+}
 
 
 async def run(parts: Sequence[str], *, rounds: int, seconds: float) -> None:

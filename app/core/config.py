@@ -26,6 +26,7 @@ from app.domain.registration import RegistrationMode
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 JWT_SECRET_BYTES_MIN: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+METRICS_TOKEN_CHARACTERS_MIN: Final = 16
 WELL_KNOWN_SECRETS: Final = frozenset(
     {"change_me", "changeme", "secret", "your-secret-key", "password", "goblin", "jwt_secret"}
 )
@@ -72,6 +73,15 @@ OriginList = Annotated[
     AfterValidator(_origins),
     WithJsonSchema({"type": "string", "format": "origins, separated by commas"}),
 ]
+
+
+def _metrics_token(token: SecretStr) -> SecretStr:
+    text = token.get_secret_value()
+    if len(text) < METRICS_TOKEN_CHARACTERS_MIN or not (text.isascii() and text.isprintable()):
+        raise ValueError("expected at least 16 printable ASCII characters")
+    return token
+
+
 Url = Annotated[
     str, BeforeValidator(_url), WithJsonSchema({"type": "string", "format": "http or https URL"})
 ]
@@ -79,6 +89,13 @@ StartingBalance = Annotated[
     Decimal,
     BeforeValidator(_starting_balance),
     WithJsonSchema({"type": "string", "format": "decimal from 0 to below 10^10"}),
+]
+
+
+MetricsToken = Annotated[
+    SecretStr,
+    AfterValidator(_metrics_token),
+    WithJsonSchema({"type": "string", "format": "at least 16 printable ASCII characters"}),
 ]
 
 
@@ -190,12 +207,27 @@ class Settings(BaseSettings):
         le=600,
         description="How long running requests may go on after SIGTERM or Ctrl-C.",
     )
+    metrics: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether GET /metrics exists; `auto` is off in production unless there is a "
+        "METRICS_TOKEN.",
+    )
+    metrics_token: MetricsToken | None = Field(
+        None, description="Without this bearer token GET /metrics answers 401."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log line that is written."
     )
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="`auto` is text on a terminal and one JSON object per line elsewhere."
     )
+
+    @property
+    def metrics_shown(self) -> bool:
+        """Whether there is a GET /metrics."""
+        if self.metrics == "auto":
+            return self.environment != "production" or self.metrics_token is not None
+        return self.metrics == "on"
 
     @model_validator(mode="after")
     def _a_secret_is_long_enough_and_in_production_a_real_one(self) -> "Settings":

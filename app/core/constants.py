@@ -1,6 +1,8 @@
-"""Texts of the contract that no error class owns."""
+"""The version, and texts of the contract that no error class owns."""
 
 from typing import Final
+
+VERSION: Final = "1.0.0"
 
 WELCOME: Final = "Welcome to goblin API"
 HEALTHY: Final = "API and database are operational"

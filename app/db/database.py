@@ -5,8 +5,10 @@ Every failure leaves here as one of goblin's errors or as a bug; no caller sees 
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import asyncpg
@@ -40,11 +42,39 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolUse:
+    """How many connections there are, at most and idle, and who waits for one."""
+
+    connections: int
+    idle: int
+    connections_max: int
+    waiting: int
+
+
+def _tell_nobody(_: float) -> None:
+    """For those who do not measure."""
+
+
 class Database:
     """Borrowed connections. Built by `open_database`."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, *, acquired: Callable[[float], None] = _tell_nobody
+    ) -> None:
         self._pool = pool
+        self._acquired = acquired
+        self._waiting = 0
+
+    @property
+    def pool_use(self) -> PoolUse:
+        """What the pool holds at this moment."""
+        return PoolUse(
+            connections=self._pool.get_size(),
+            idle=self._pool.get_idle_size(),
+            connections_max=self._pool.get_max_size(),
+            waiting=self._waiting,
+        )
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -101,10 +131,15 @@ class Database:
             await self._release(connection)
 
     async def _acquire(self) -> asyncpg.pool.PoolConnectionProxy:
+        began_at = time.perf_counter()
+        self._waiting += 1
         try:
             return await self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX)
         except DRIVER_ERRORS as error:
             raise self._explained(error) from error
+        finally:
+            self._waiting -= 1
+            self._acquired(time.perf_counter() - began_at)
 
     async def _release(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
         try:
@@ -120,10 +155,18 @@ class Database:
 
 
 @asynccontextmanager
-async def open_database(address: DatabaseAddress, *, pool_size: int) -> AsyncIterator[Database]:
-    """A pool on the database for as long as the block runs."""
+async def open_database(
+    address: DatabaseAddress,
+    *,
+    pool_size: int,
+    acquired: Callable[[float], None] = _tell_nobody,
+) -> AsyncIterator[Database]:
+    """A pool on the database for as long as the block runs.
+
+    `acquired` is told how many seconds each wait for a connection took.
+    """
     async with open_pool(address, size=pool_size) as pool:
-        yield Database(pool)
+        yield Database(pool, acquired=acquired)
 
 
 @asynccontextmanager

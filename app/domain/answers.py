@@ -26,11 +26,15 @@ class RequestInProgress(Conflict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An HTTP status and a JSON body, as they were or will be sent."""
+    """An HTTP status and a JSON body, as they were or will be sent.
+
+    `refusal` is the error's code in the first answer that says no.
+    """
 
     status: int
     body: str
     is_replayed: bool = False
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

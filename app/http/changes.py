@@ -63,7 +63,7 @@ class Change:
         body: BaseModel | None = None,
     ) -> Response:
         """Move money, in one commit with whoever else asks for it now."""
-        return await self._settle(request, respond, self._keyed(body, None))
+        return await self._respond(await self._settle(request, respond, self._keyed(body, None)))
 
     async def settle_prepared(
         self,
@@ -72,16 +72,32 @@ class Change:
         *,
         body: BaseModel | None = None,
         fallback_key: str | None = None,
+        order_action: str | None = None,
     ) -> Response:
         """The same, with something to do first that needs no transaction, as asking a venue.
 
-        `fallback_key` stands in where no Idempotency-Key was sent.
+        `fallback_key` stands in where no Idempotency-Key was sent. `order_action` is what the
+        metrics call the change, if it is one of an order.
         """
         keyed = self._keyed(body, fallback_key)
         try:
+            made = await self._prepare_and_settle(prepare, respond, keyed)
+        except GoblinError as error:
+            self._count(order_action, error.code)
+            raise
+        self._count(order_action, "replayed" if made.is_replayed else made.refusal or "done")
+        return await self._respond(made)
+
+    async def _prepare_and_settle(
+        self,
+        prepare: Callable[[], Awaitable[MoneyRequest]],
+        respond: Callable[[Decision], Answer],
+        keyed: KeyedRequest | None,
+    ) -> Answer:
+        try:
             request = await prepare()
         except GoblinError as error:
-            return await self._respond(await self._once(keyed).or_earlier(error))
+            return await self._once(keyed).or_earlier(error)
         return await self._settle(request, respond, keyed)
 
     async def _settle(
@@ -89,9 +105,13 @@ class Change:
         request: MoneyRequest,
         respond: Callable[[Decision], Answer],
         keyed: KeyedRequest | None,
-    ) -> Response:
+    ) -> Answer:
         asked = Asked(request=request, keyed=keyed, respond=respond, refuse=self._refuse)
-        return await self._respond(await self.resources.desk.ask(asked))
+        return await self.resources.desk.ask(asked)
+
+    def _count(self, order_action: str | None, outcome: str) -> None:
+        if order_action is not None:
+            self.resources.metrics.order(order_action, outcome)
 
     def _keyed(self, body: BaseModel | None, fallback_key: str | None) -> KeyedRequest | None:
         key = self._key if self._key is not None else fallback_key
@@ -105,7 +125,11 @@ class Change:
         return Once(db=self.resources.db, user_id=self.user.id, keyed=keyed, refuse=self._refuse)
 
     def _refuse(self, error: GoblinError) -> Answer:
-        return Answer(status=status_of(type(error)), body=goblin_error_body(error, self.request_id))
+        return Answer(
+            status=status_of(type(error)),
+            body=goblin_error_body(error, self.request_id),
+            refusal=error.code,
+        )
 
     async def _respond(self, made: Answer) -> Response:
         headers = {}

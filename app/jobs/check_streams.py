@@ -8,12 +8,13 @@ from app.db.dao.sessions import get_ended_sessions
 from app.db.database import Database
 from app.db.errors import DatabaseUnavailable
 from app.domain.access import ApiKeyId, Credential, CredentialKind, SessionId
+from app.jobs.supervisor import Done, tell_nobody
 from app.services.event_feed import EventFeed
 
 INTERVAL_SECONDS: Final = 1.0
 
 
-async def run(db: Database, feed: EventFeed) -> None:
+async def run(db: Database, feed: EventFeed, *, done: Done = tell_nobody) -> None:
     """Look every second, also while the database comes and goes."""
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
@@ -21,6 +22,7 @@ async def run(db: Database, feed: EventFeed) -> None:
             await check(db, feed)
         except DatabaseUnavailable:
             continue
+        done()
 
 
 async def check(db: Database, feed: EventFeed) -> None:

@@ -5,12 +5,13 @@ from typing import Final
 
 from app.db.database import Database
 from app.db.errors import DatabaseUnavailable
+from app.jobs.supervisor import Done, tell_nobody
 from app.services.authentication import ApiKeyUses
 
 INTERVAL_SECONDS: Final = 1.0
 
 
-async def run(db: Database, uses: ApiKeyUses) -> None:
+async def run(db: Database, uses: ApiKeyUses, *, done: Done = tell_nobody) -> None:
     """Write every second what there is to write: a key at most once a minute."""
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
@@ -18,3 +19,4 @@ async def run(db: Database, uses: ApiKeyUses) -> None:
             await uses.write_down(db)
         except DatabaseUnavailable:
             continue
+        done()

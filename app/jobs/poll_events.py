@@ -6,12 +6,13 @@ from typing import Final
 from app.db.dao.events import get_last_event_numbers
 from app.db.database import Database
 from app.db.errors import DatabaseUnavailable
+from app.jobs.supervisor import Done, tell_nobody
 from app.services.event_feed import EventFeed
 
 INTERVAL_SECONDS: Final = 1.0
 
 
-async def run(db: Database, feed: EventFeed) -> None:
+async def run(db: Database, feed: EventFeed, *, done: Done = tell_nobody) -> None:
     """Look every second, also while the database comes and goes."""
     while True:
         await asyncio.sleep(INTERVAL_SECONDS)
@@ -19,6 +20,7 @@ async def run(db: Database, feed: EventFeed) -> None:
             await poll(db, feed)
         except DatabaseUnavailable:
             continue
+        done()
 
 
 async def poll(db: Database, feed: EventFeed) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 from app.db.dao.idempotency_keys import delete_old_keys
 from app.db.database import Database
+from app.jobs.supervisor import Done, tell_nobody
 
 AGE_MIN: Final = timedelta(hours=24)
 BATCH: Final = 1000
@@ -13,10 +14,11 @@ INTERVAL_SECONDS: Final = 600.0
 PAUSE_SECONDS: Final = 0.1
 
 
-async def run(db: Database) -> None:
+async def run(db: Database, *, done: Done = tell_nobody) -> None:
     """Purge now and every ten minutes."""
     while True:
         await purge(db)
+        done()
         await asyncio.sleep(INTERVAL_SECONDS)
 
 

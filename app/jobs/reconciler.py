@@ -14,6 +14,7 @@ from app.db.dao import ledger_alarms
 from app.db.database import Database
 from app.db.sole_instance import sole_instance
 from app.domain.audit import Discrepancy
+from app.jobs.supervisor import Done, tell_nobody
 from app.services.audit import USERS_PER_SLICE_MAX, audit_everybody
 
 LOCK_KEY: Final = 0x60B1_1EDE
@@ -35,11 +36,13 @@ async def run(
     *,
     interval_seconds: float = INTERVAL_SECONDS,
     retry_seconds: float = RETRY_SECONDS,
+    done: Done = tell_nobody,
 ) -> None:
     """Reconcile now and every minute, while this is the one process that does."""
     async with sole_instance(address, key=LOCK_KEY, retry_seconds=retry_seconds) as check_sole:
         while True:
             await reconcile(db, check_sole=check_sole)
+            done()
             await asyncio.sleep(interval_seconds)
             await check_sole()
 

@@ -15,6 +15,13 @@ _log = logging.getLogger(__name__)
 Job = Callable[[], Awaitable[None]]
 """Runs until it is cancelled; a job that returns or fails is started again."""
 
+Done = Callable[[], None]
+"""What a job calls each time it went through its work."""
+
+
+def tell_nobody() -> None:
+    """For a job that nobody watches."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:

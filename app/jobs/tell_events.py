@@ -11,6 +11,7 @@ from typing import Final
 from app.db.address import DatabaseAddress
 from app.db.notifications import open_channel
 from app.domain.users import UserId
+from app.jobs.supervisor import Done, tell_nobody
 from app.services.event_feed import EventFeed
 
 CHANNEL: Final = "goblin_events"
@@ -20,7 +21,7 @@ CHECK_SECONDS: Final = 10.0
 ID_DIGITS_MAX: Final = 19
 
 
-async def run(address: DatabaseAddress, feed: EventFeed) -> None:
+async def run(address: DatabaseAddress, feed: EventFeed, *, done: Done = tell_nobody) -> None:
     """Tell at most every 50 ms. Raises DatabaseUnavailable when the connection is lost."""
     async with open_channel(address, CHANNEL, hear=partial(hear, feed)) as channel:
         while True:
@@ -29,6 +30,7 @@ async def run(address: DatabaseAddress, feed: EventFeed) -> None:
                 await channel.tell(spell(users))
             else:
                 await channel.check()
+            done()
             await asyncio.sleep(PAUSE_SECONDS)
 
 

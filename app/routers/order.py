@@ -90,7 +90,9 @@ async def create_order(body: OrderCreate, change: ChangeOf) -> Response:
 
     # A colon cannot be part of a header's key, so the two never meet.
     client_key = None if body.client_order_id is None else f"order:{body.client_order_id}"
-    return await change.settle_prepared(opening, _opened, body=body, fallback_key=client_key)
+    return await change.settle_prepared(
+        opening, _opened, body=body, fallback_key=client_key, order_action="open"
+    )
 
 
 @router.endpoint(
@@ -229,7 +231,7 @@ async def _close(symbol: Symbol, change: Change) -> Response:
             user_id=change.user.id, symbol=symbol, priced=priced, request_id=change.request_id
         )
 
-    return await change.settle_prepared(closing, _closed)
+    return await change.settle_prepared(closing, _closed, order_action="close")
 
 
 def _opening(

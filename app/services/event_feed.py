@@ -5,6 +5,7 @@ may be a new one. A hint that is lost costs a reader one look of the poll, never
 """
 
 import asyncio
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,12 +118,15 @@ class EventFeed:
         self.count = 0
         self._untold: set[UserId] = set()
         self._has_untold = asyncio.Event()
+        self._untold_since = 0.0
         self._is_closed = False
 
     def wake(self, user_id: UserId) -> None:
         """Say that the user may have a new event, here and soon everywhere."""
         self.wake_here(user_id)
         if len(self._untold) < UNTOLD_MAX:
+            if not self._untold:
+                self._untold_since = time.monotonic()
             self._untold.add(user_id)
             self._has_untold.set()
 
@@ -142,6 +146,13 @@ class EventFeed:
         self._untold.clear()
         self._has_untold.clear()
         return untold
+
+    @property
+    def untold(self) -> tuple[int, float]:
+        """How many users the other processes are to be told of, and since how many seconds."""
+        if not self._untold:
+            return 0, 0.0
+        return len(self._untold), time.monotonic() - self._untold_since
 
     def followed(self) -> dict[UserId, int]:
         """Every user with a reader, and the number that the last of their readers is at."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.domain.circuits import VenueState
-from app.domain.errors import Unavailable, UpstreamUnavailable
+from app.domain.errors import GoblinError, Unavailable, UpstreamUnavailable
 from app.domain.instruments import Category, Symbol
 from app.domain.quotes import Quote
 from app.services.ports import PriceSource
@@ -31,6 +31,14 @@ class _Call:
     task: asyncio.Task[Quote]
 
 
+Asked = Callable[[str, str, float], None]
+"""Told of each call: the venue, answered or the code of the error, and the seconds it took."""
+
+
+def _tell_nobody(_: str, __: str, ___: float) -> None:
+    """For those who do not measure."""
+
+
 class MarketData:
     """The one place that everybody gets prices from, quotes and fills alike.
 
@@ -50,6 +58,7 @@ class MarketData:
         *,
         price_age_seconds_max: float,
         monotonic: Callable[[], float],
+        asked: Asked = _tell_nobody,
         symbols_remembered_max: int = SYMBOLS_REMEMBERED_MAX,
         calls_running_max: int = CALLS_RUNNING_MAX,
     ) -> None:
@@ -57,6 +66,7 @@ class MarketData:
         self._source = source
         self._price_age_seconds_max = price_age_seconds_max
         self._monotonic = monotonic
+        self._asked = asked
         self._symbols_remembered_max = symbols_remembered_max
         self._calls_running_max = calls_running_max
         self._calls: dict[tuple[Symbol, Category], _Call] = {}  # the oldest first
@@ -110,7 +120,7 @@ class MarketData:
 
     async def _ask(self, symbol: Symbol, category: Category) -> Quote:
         try:
-            return await self._source.fetch_quote(symbol, category)
+            return await self._fetch(symbol, category)
         except BaseException:
             # Forgotten before anybody else runs, so that nobody joins what has failed;
             # a younger call that took its place stays.
@@ -118,6 +128,19 @@ class MarketData:
             if call is not None and call.task is asyncio.current_task():
                 del self._calls[symbol, category]
             raise
+
+    async def _fetch(self, symbol: Symbol, category: Category) -> Quote:
+        began_at = self._monotonic()
+        outcome = "abandoned"
+        try:
+            quote = await self._source.fetch_quote(symbol, category)
+            outcome = "answered"
+        except GoblinError as error:
+            outcome = error.code
+            raise
+        finally:
+            self._asked(self._source.venue, outcome, self._monotonic() - began_at)
+        return quote
 
     def _end(self, task: asyncio.Task[Quote]) -> None:
         self._running.discard(task)

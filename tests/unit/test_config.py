@@ -25,7 +25,8 @@ def test_the_env_file_is_read_and_unknown_keys_in_it_are_ignored(tmp_path: Path)
      ("STARTING_BALANCE", "10000000000"), ("BYBIT_BASE_URL", "api.bybit.com"),
      ("PRICE_SOURCE", "kraken"), ("JWT_ALGORITHM", "none"), ("JWT_EXPIRES_MINUTES", "0"),
      ("PRICE_MAX_AGE_SECONDS", "nan"), ("ENVIRONMENT", "prod"),
-     ("REGISTRATION", "maybe"), ("REFRESH_TOKEN_DAYS", "0")],
+     ("REGISTRATION", "maybe"), ("REFRESH_TOKEN_DAYS", "0"),
+     ("METRICS", "maybe"), ("METRICS_TOKEN", "short"), ("METRICS_TOKEN", "é" * 20)],
 )  # fmt: skip
 def test_a_wrong_value_stops_the_start_with_the_key_and_what_was_expected(
     key: str, value: str, tmp_path: Path
@@ -62,3 +63,19 @@ def test_production_accepts_a_long_random_secret() -> None:
     settings = load_settings(env_file=None, environment="production", jwt_secret_key=secret)
     assert settings.environment == "production"
     assert secret not in repr(settings)
+
+
+def test_metrics_are_shown_in_production_only_when_asked_for_or_with_a_token() -> None:
+    production = {
+        "environment": "production",
+        "jwt_secret_key": "Zx8-qP2_vN5tLr9wKs3yHb7mFd1cGj4e",
+    }
+    token = {"metrics_token": "sixteen-letters!"}
+    for overrides, is_shown in (
+        ({}, True),
+        ({"metrics": "off", **token}, False),
+        (production, False),
+        ({**production, **token}, True),
+        ({**production, "metrics": "on"}, True),
+    ):
+        assert load_settings(env_file=None, **overrides).metrics_shown is is_shown
