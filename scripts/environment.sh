@@ -1,11 +1,11 @@
-# Sourced by the scripts, with the name of a requirements file: makes .venv hold what that
-# file asks for, and sets $python. Quick when nothing changed. Whatever was cut off half-way
+# Sourced by the scripts, with the name of a requirements file: makes .venv hold what the lock
+# of that file names, each package with the hash it had then, and sets $python. Quick when nothing changed. Whatever was cut off half-way
 # (a killed install) is made anew, and two scripts at once take turns.
 needs=$1
 python=.venv/bin/python
 unfinished=.venv/.unfinished
 stamp=.venv/.installed-$needs
-wanted=$(cat requirements*.txt | cksum)
+wanted=$(cat requirements*.lock | cksum)
 
 is_installed() {
     [ -x "$python" ] && [ ! -e "$unfinished" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]
@@ -54,7 +54,8 @@ make_venv() {
 install() {
     echo "goblin: installing $needs (once; a minute or so)" >&2
     touch "$unfinished"
-    if ! "$python" -m pip install --quiet --disable-pip-version-check -r "$needs" >&2; then
+    if ! "$python" -m pip install --quiet --disable-pip-version-check \
+        --require-hashes -r "${needs%.txt}.lock" >&2; then
         rm -f "$unfinished" # pip ended by itself: what it did install is whole
         echo "goblin: pip could not install $needs; the lines above say why." >&2
         echo "Remedy: mend what they name, most often the way to the package index" >&2

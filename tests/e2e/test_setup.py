@@ -1,4 +1,4 @@
-"""scripts/environment.sh, by itself: with requirements that ask for nothing, and no internet."""
+"""scripts/environment.sh, by itself: with locks that ask for nothing, and no internet."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-FILES = ("requirements.txt", "requirements-research.txt", "requirements-dev.txt")
+FILES = ("requirements.lock", "requirements-research.lock", "requirements-dev.lock")
 SECONDS_MAX = 100
 SCRIPT = """
 set -euo pipefail
@@ -68,13 +68,13 @@ def test_two_at_once_make_one_whole_environment_out_of_a_half_made_one(folder: P
 
     assert set_up(folder) == (0, prefix, ""), "a second start has nothing to do or say"
 
-    (folder / "requirements.txt").write_text("./no-such-wheel.whl\n")
+    (folder / "requirements.lock").write_text("./no-such-wheel.whl\n")
     code, output, errors = set_up(folder)
     assert (code, output) == (1, "")
     assert "goblin: pip could not install requirements.txt; the lines above say why." in errors
     assert "Remedy: " in errors
 
-    (folder / "requirements.txt").write_text("# nothing any more\n")
+    (folder / "requirements.lock").write_text("# nothing any more\n")
     code, output, errors = set_up(folder)
     assert (code, output) == (0, prefix)
     assert "setting up" not in errors, "what works is kept"
