@@ -27,13 +27,15 @@ from app.resources import Resources, open_resources
 from app.services.accounts import open_account
 from app.services.sessions import open_session
 from fastapi import FastAPI
+from tests.secrets_in_logs import SecretsInLogs
 
 SHARED_DATA = PROJECT.parent / "shared" / "data"
 SECRET = "a secret of the tests, long enough for HS256"
 _numbers = itertools.count(1)
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(SecretsInLogs(config))
     if os.environ.get("CI") and not SHARED_DATA.is_dir():
         pytest.exit(f"CI=true needs the recorded market data in {SHARED_DATA}", returncode=1)
 

@@ -1,5 +1,6 @@
 """The real command in a fresh copy of the project, as a newcomer runs it."""
 
+import logging
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from tests.secrets_in_logs import SERVER_LOGGER
 
 PROJECT = Path(__file__).parents[2]
 START_SECONDS_MAX = 50
@@ -132,6 +134,7 @@ def serving(clone: Clone, *arguments: str, **variables: str) -> Iterator[Running
             process.kill()
             process.wait(STOP_SECONDS_MAX)
             clone.output.append(log.read_text())
+            logging.getLogger(SERVER_LOGGER).debug(clone.output[-1])
 
 
 def _addresses(process: subprocess.Popen[str], log: Path) -> tuple[str, str | None]:
