@@ -1,7 +1,10 @@
 """A venue that fails, lies or attacks, seen through the API: quote, buy and close."""
 
 import asyncio
+import shutil
 import socket
+import ssl
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -226,8 +229,41 @@ async def a_tls_handshake_never_ends() -> AsyncIterator[str]:
         yield url.replace("http:", "https:")
 
 
+@asynccontextmanager
+async def a_certificate_that_nobody_vouches_for() -> AsyncIterator[str]:
+    """Somebody between us and the venue, who would answer every price they like."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("SKIPPED, NOT PROVEN: a false certificate, which needs openssl")
+    with tempfile.TemporaryDirectory() as folder:
+        key, certificate = f"{folder}/key.pem", f"{folder}/certificate.pem"
+        made = await asyncio.create_subprocess_exec(
+            openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+            "-keyout", key, "-out", certificate, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        assert await made.wait() == 0
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate, key)
+
+    async def read(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read())
+
+    heard: list[bytes] = []
+    async with listening(read, tls=context) as url:
+        yield url.replace("http:", "https:")
+    assert b"".join(heard) == b"", "nothing was asked of a stranger"
+
+
 @pytest.mark.parametrize(
-    "place", [nobody_listens, connecting_never_ends, no_tls, a_tls_handshake_never_ends]
+    "place",
+    [
+        nobody_listens,
+        connecting_never_ends,
+        no_tls,
+        a_tls_handshake_never_ends,
+        a_certificate_that_nobody_vouches_for,
+    ],
 )
 async def test_a_venue_that_cannot_be_connected_to_costs_the_timeout_and_no_money(
     desk: Desk,

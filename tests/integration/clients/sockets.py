@@ -1,6 +1,7 @@
 """Real sockets that misbehave: what a mocked transport cannot do."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -8,7 +9,9 @@ Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 
 @asynccontextmanager
-async def listening(behaviour: Behaviour) -> AsyncIterator[str]:
+async def listening(
+    behaviour: Behaviour, *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """Treat every connection to a loopback port so; yields the base URL."""
     conversations: set[asyncio.Task[None]] = set()
 
@@ -24,7 +27,7 @@ async def listening(behaviour: Behaviour) -> AsyncIterator[str]:
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         conversations.add(asyncio.create_task(converse(reader, writer)))
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     try:
         host, port = server.sockets[0].getsockname()
         yield f"http://{host}:{port}"
