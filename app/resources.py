@@ -21,7 +21,7 @@ from app.db.dataframes import database_address
 from app.db.embedded import embedded_postgres
 from app.db.migrate import migrate, newest_version
 from app.db.reach import check_usable
-from app.domain.registration import Registration
+from app.domain.registration import Registration, RegistrationMode
 from app.jobs import (
     check_streams,
     note_api_key_uses,
@@ -101,7 +101,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         desk=desk,
                         token_key=token_key(settings),
                         api_key_uses=ApiKeyUses(),
-                        registration=Registration(mode=settings.registration),
+                        registration=Registration(mode=RegistrationMode(settings.registration)),
                         starting_balance=settings.starting_balance,
                         readiness=readiness,
                         jobs=JobBoard(),

@@ -22,7 +22,6 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.money import PLAIN_DECIMAL, is_amount
-from app.domain.registration import RegistrationMode
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 JWT_SECRET_BYTES_MIN: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -150,8 +149,8 @@ class Settings(BaseSettings):
     refresh_token_days: int = Field(
         30, ge=1, le=3650, description="How long a session lasts that is not renewed, in days."
     )
-    registration: RegistrationMode = Field(
-        RegistrationMode.OPEN,
+    registration: Literal["open", "closed", "first"] = Field(
+        "open",
         description="Who may register: anybody (`open`), nobody (`closed`), or only the first "
         "user, who is the administrator (`first`).",
     )
