@@ -260,7 +260,7 @@ class GuardedConnection(HttpToolsProtocol):
 
     def _cut_unread(self) -> None:
         self._delivery = None
-        _log.info("a client that did not read was cut off")
+        _log.debug("a client that did not read was cut off")
         self.transport.abort()
 
     def _head_too_large(self) -> Refusal:
@@ -291,7 +291,8 @@ class GuardedConnection(HttpToolsProtocol):
                 self.transport.close()
                 return
         request_id = secrets.token_hex(8)
-        _log.info("refused", extra={"code": refusal.code, "request_id": request_id})
+        # Not louder: who is refused could fill the disk by it.
+        _log.debug("refused", extra={"code": refusal.code, "request_id": request_id})
         self.transport.write(self._answer(refusal, request_id))
         self.transport.write_eof()
         self.flow.resume_reading()

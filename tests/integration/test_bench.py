@@ -1,4 +1,5 @@
 import pytest
+from bench import slow_clients
 from bench.__main__ import PARTS, run
 
 
@@ -18,4 +19,13 @@ async def test_every_figure_of_the_bench_is_still_measured_and_printed(
         "GET /users/me is at least 0.30 of GET /",
         "GET / counted and timed is at least 0.85 of GET / alone",
     ):
+        assert promised in printed
+
+
+async def test_the_bench_of_slow_clients_still_measures_both_sides(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    await slow_clients.run(count=2, seconds=0.1)
+    printed = capsys.readouterr().out
+    for promised in ("alone", "beside 4 x 2 hostile sockets", "header drips", "asks once"):
         assert promised in printed
