@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from app.core.config import Settings, load_settings, origins
+from app.core.config import Settings, load_settings, networks, origins
 from app.core.constants import VERSION
 from app.http.docs import install_docs
 from app.http.errors import install_error_handlers
@@ -14,6 +14,7 @@ from app.http.metrics import MeasureRequests, install_metrics
 from app.http.middleware import BodyLimit, RequestContext
 from app.http.openapi import DescribedApp
 from app.http.origins import Origins
+from app.http.proxies import KnownProxies
 from app.http.rate_limit import RateLimit
 from app.resources import open_resources
 from app.routers import (
@@ -82,6 +83,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestContext)
     app.add_middleware(Origins, allowed=origins(known.cors_origins or ""))
     app.add_middleware(MeasureRequests)
+    app.add_middleware(KnownProxies, trusted=networks(known.trusted_proxies or ""))
     return app
 
 

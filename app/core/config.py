@@ -5,6 +5,7 @@ docs/settings.md is generated from the fields below.
 
 import re
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -81,6 +82,30 @@ def _metrics_token(token: SecretStr) -> SecretStr:
     return token
 
 
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """The IP networks of a comma-separated list; an address is a network of one."""
+    found = []
+    for item in filter(None, (item.strip() for item in text.split(","))):
+        try:
+            found.append(ip_network(item))
+        except ValueError:
+            raise ValueError(
+                "expected IP addresses or networks separated by commas, for example "
+                f"127.0.0.1, 10.0.0.0/8, and {item!r} is neither"
+            ) from None
+    return tuple(found)
+
+
+def _networks(text: str) -> str:
+    networks(text)
+    return text
+
+
+Networks = Annotated[
+    str,
+    AfterValidator(_networks),
+    WithJsonSchema({"type": "string", "format": "IP addresses or networks, separated by commas"}),
+]
 Url = Annotated[
     str, BeforeValidator(_url), WithJsonSchema({"type": "string", "format": "http or https URL"})
 ]
@@ -191,6 +216,10 @@ class Settings(BaseSettings):
     docs_enabled: bool = Field(
         True,
         description="Whether /docs, /redoc and /openapi.json are served.",
+    trusted_proxies: Networks | None = Field(
+        None,
+        description="Proxies whose X-Forwarded-For is believed. Without any, everybody is who "
+        "the connection comes from.",
     )
     host: str = Field("127.0.0.1", min_length=1, description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the API; 0 picks a free one.")
