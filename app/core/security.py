@@ -17,8 +17,6 @@ from app.domain.api_keys import API_KEY_PREFIX
 from app.domain.errors import Unauthenticated
 from app.domain.users import User, UserId
 
-PASSWORD_BYTES_MIN: Final = 8
-PASSWORD_BYTES_MAX: Final = 72
 TOKEN_CHARACTERS_MAX: Final = 4096
 ID_MAX: Final = 2**63 - 1
 SECRET_BYTES: Final = 40

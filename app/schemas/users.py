@@ -5,7 +5,11 @@ from typing import Annotated, Final, Literal
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
-from app.core.security import PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN
+from app.core.passwords import (
+    PASSWORD_BYTES_MAX,
+    PASSWORD_CHARACTERS_MIN,
+    password_problem,
+)
 from app.domain.users import User
 from app.schemas.common import (
     NO_NUL,
@@ -33,8 +37,9 @@ def _email(text: str) -> str:
 
 
 def _password(text: str) -> str:
-    if not PASSWORD_BYTES_MIN <= len(text.encode()) <= PASSWORD_BYTES_MAX:
-        raise ValueError(f"expected {PASSWORD_BYTES_MIN} to {PASSWORD_BYTES_MAX} bytes of UTF-8")
+    problem = password_problem(text)
+    if problem is not None:
+        raise ValueError(problem)
     return text
 
 
@@ -45,7 +50,6 @@ Email = Annotated[
 ]
 
 
-# Two characters can have 8 bytes: the tightest lengths in characters that hold for every text.
 Password = Annotated[
     str,
     AfterValidator(storable),
@@ -55,9 +59,10 @@ Password = Annotated[
             "type": "string",
             "format": "password",
             "pattern": NO_NUL,
-            "minLength": PASSWORD_BYTES_MIN // 4,
+            "minLength": PASSWORD_CHARACTERS_MIN,
             "maxLength": PASSWORD_BYTES_MAX,
-            "description": f"{PASSWORD_BYTES_MIN} to {PASSWORD_BYTES_MAX} bytes of UTF-8.",
+            "description": f"At least {PASSWORD_CHARACTERS_MIN} characters, at most "
+            f"{PASSWORD_BYTES_MAX} bytes of UTF-8, and none of the 3,000 most common passwords.",
         }
     ),
 ]
