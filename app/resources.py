@@ -26,6 +26,7 @@ from app.jobs import (
     check_streams,
     note_api_key_uses,
     poll_events,
+    purge_attempts,
     purge_idempotency_keys,
     purge_sessions,
     reconciler,
@@ -57,6 +58,7 @@ class Resources:
     readiness: Readiness
     jobs: JobBoard
     metrics: Metrics
+    registrations_per_hour: int
 
 
 @asynccontextmanager
@@ -106,6 +108,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         readiness=readiness,
                         jobs=JobBoard(),
                         metrics=metrics,
+                        registrations_per_hour=settings.registrations_per_hour,
                     )
                     async with supervised(_jobs(resources, address), board=resources.jobs):
                         yield resources
@@ -122,6 +125,7 @@ def _jobs(resources: Resources, address: DatabaseAddress) -> dict[str, Job]:
     db, events = resources.db, resources.events
     jobs: dict[str, Callable[..., Awaitable[None]]] = {
         "purge_idempotency_keys": partial(purge_idempotency_keys.run, db),
+        "purge_attempts": partial(purge_attempts.run, db),
         "purge_sessions": partial(purge_sessions.run, db),
         "reconciler": partial(reconciler.run, db, address),
         "poll_events": partial(poll_events.run, db, events),

@@ -121,6 +121,7 @@ def settings_for(address: DatabaseAddress, exchange_url: str, **changes: object)
         "bybit_timeout_seconds": 2.0,
         "price_max_age_seconds": 0.0,
         "rate_limit_per_minute": 0,  # a whole suite comes from one address
+        "registrations_per_hour": 10_000,
         **changes,
     }
     return Settings(_env_file=None, **values)  # type: ignore[arg-type]

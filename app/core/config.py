@@ -216,6 +216,10 @@ class Settings(BaseSettings):
     docs_enabled: bool = Field(
         True,
         description="Whether /docs, /redoc and /openapi.json are served.",
+    )
+    registrations_per_hour: int = Field(
+        100, ge=1, le=1_000_000, description="How many accounts one address may ask for an hour."
+    )
     trusted_proxies: Networks | None = Field(
         None,
         description="Proxies whose X-Forwarded-For is believed. Without any, everybody is who "

@@ -12,6 +12,7 @@ import jwt
 from passlib.context import CryptContext
 
 from app.core.config import JWT_SECRET_BYTES_MIN, Settings, SettingsError
+from app.core.passwords import PASSWORD_BYTES_MAX
 from app.domain.access import SessionId
 from app.domain.api_keys import API_KEY_PREFIX
 from app.domain.errors import Unauthenticated
@@ -50,6 +51,15 @@ def verify_password(password: str, hashed: str) -> tuple[bool, str | None]:
     except ValueError:
         return False, None
     return bool(is_right), renewed
+
+
+def can_verify(password: str, hashed: str) -> bool:
+    """Whether checking this password against this hash takes the time of a check.
+
+    It does not for a hash that cannot be read, and for a password longer than plain bcrypt
+    accepts, which nobody can have chosen.
+    """
+    return len(password.encode()) <= PASSWORD_BYTES_MAX and _CONTEXT.identify(hashed) is not None
 
 
 def check_password_hashing() -> None:

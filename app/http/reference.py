@@ -87,7 +87,7 @@ def errors_markdown(schema: Json) -> str:
         "",
         'An error is `{"status":"error","message":M,"detail":M,"meta":{"code":C,"request_id":R}}`.',
         "Programs read `meta.code`, which is stable; the text is for people. With 422 `detail` is",
-        "a list of what is wrong. With 503 `Retry-After` says when to ask again.",
+        "a list of what is wrong. With 429 and 503 `Retry-After` says when to ask again.",
         "",
         "| code | status | text | meaning | routes |",
         "|---|---|---|---|---|",

@@ -12,18 +12,22 @@ from app.domain.access import (
     SessionRequired,
     UserDisabled,
 )
+from app.domain.attempts import TooManyLogins, TooManyRegistrations
 from app.domain.registration import RegistrationClosed
 from app.domain.users import EmailTaken, WrongCredentials, WrongPassword
 from app.http.dependencies import CurrentSession, CurrentUser, ResourcesOf
+from app.http.proxies import ClientAddress
 from app.http.routing import Router
 from app.schemas.access import PasswordChange, Refresh, Session, Token
 from app.schemas.common import Empty, StandardResponse
 from app.schemas.users import Login, Registration, TokenForm, UserOut
 from app.services import accounts, sessions
+from app.services.passwords import PasswordsBusy
 
 router = Router(prefix="/auth", tag="auth")
 
-_LOGIN = (WrongCredentials, UserDisabled, DatabaseBusy, DatabaseUnavailable)
+_GUARDED = (TooManyLogins, PasswordsBusy)
+_LOGIN = (WrongCredentials, UserDisabled, *_GUARDED, DatabaseBusy, DatabaseUnavailable)
 
 
 @router.endpoint(
@@ -31,10 +35,13 @@ _LOGIN = (WrongCredentials, UserDisabled, DatabaseBusy, DatabaseUnavailable)
     "/register",
     summary="Register",
     status_code=201,
-    errors=(EmailTaken, RegistrationClosed, DatabaseBusy, DatabaseUnavailable),
-)
+    errors=(
+        EmailTaken, RegistrationClosed, TooManyRegistrations, PasswordsBusy, DatabaseBusy,
+        DatabaseUnavailable,
+    ),
+)  # fmt: skip
 async def register(
-    body: Registration, request: Request, resources: ResourcesOf
+    body: Registration, request: Request, resources: ResourcesOf, address: ClientAddress
 ) -> StandardResponse[UserOut]:
     """Open a paper account."""
     user = await accounts.register(
@@ -46,25 +53,35 @@ async def register(
         starting_balance=resources.starting_balance,
         request_id=request.state.request_id,
         registration=resources.registration,
+        address=address,
+        per_hour_max=resources.registrations_per_hour,
     )
     return StandardResponse(data=UserOut.of(user))
 
 
 @router.endpoint("POST", "/login", summary="Log in", errors=_LOGIN)
-async def log_in(body: Login, resources: ResourcesOf) -> StandardResponse[Session]:
+async def log_in(
+    body: Login, resources: ResourcesOf, address: ClientAddress
+) -> StandardResponse[Session]:
     """Exchange e-mail and password for a bearer token, and what it can be renewed with."""
     login = await accounts.log_in(
-        resources.db, resources.passwords, email=body.email, password=body.password
+        resources.db, resources.passwords, email=body.email, password=body.password, address=address
     )
     issued = await sessions.begin_session(resources.db, login, key=resources.token_key)
     return StandardResponse(data=Session(**dict(Token.of(issued)), user=UserOut.of(login.user)))
 
 
 @router.endpoint("POST", "/token", summary="Log in as OAuth2 does", errors=_LOGIN)
-async def issue_token(form: Annotated[TokenForm, Form()], resources: ResourcesOf) -> Token:
+async def issue_token(
+    form: Annotated[TokenForm, Form()], resources: ResourcesOf, address: ClientAddress
+) -> Token:
     """The OAuth2 password flow, as the Authorize button of /docs uses it: a bare answer."""
     login = await accounts.log_in(
-        resources.db, resources.passwords, email=form.username, password=form.password
+        resources.db,
+        resources.passwords,
+        email=form.username,
+        password=form.password,
+        address=address,
     )
     issued = await sessions.begin_session(resources.db, login, key=resources.token_key)
     return Token.of(issued)
@@ -108,10 +125,10 @@ async def log_out(caller: CurrentSession, resources: ResourcesOf) -> StandardRes
     "/password",
     summary="Change the password",
     example={"message": EVERYTHING_REVOKED},
-    errors=(WrongPassword, SessionRequired, DatabaseBusy),
+    errors=(WrongPassword, SessionRequired, *_GUARDED, DatabaseBusy),
 )
 async def change_password(
-    body: PasswordChange, caller: CurrentSession, resources: ResourcesOf
+    body: PasswordChange, caller: CurrentSession, resources: ResourcesOf, address: ClientAddress
 ) -> StandardResponse[Empty]:
     """Set another password; every session (this one too) and every API key is revoked."""
     await sessions.change_password(
@@ -120,6 +137,7 @@ async def change_password(
         user=caller.user,
         old_password=body.old_password,
         new_password=body.new_password,
+        address=address,
     )
     return StandardResponse(message=EVERYTHING_REVOKED, data=Empty())
 

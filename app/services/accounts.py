@@ -21,6 +21,7 @@ from app.domain.users import (
     UserId,
     WrongCredentials,
 )
+from app.services.attempts import count_registration, password_attempt
 from app.services.booking import Movement, book, require_agreement
 from app.services.passwords import PasswordHasher
 
@@ -35,12 +36,16 @@ async def register(
     starting_balance: Decimal,
     request_id: str,
     registration: Registration,
+    address: str,
+    per_hour_max: int,
 ) -> User:
-    """A new account; the first of an installation is its administrator's.
+    """A new account, for somebody at this address, who may ask for so many an hour.
 
-    Raises EmailTaken, also when two requests race for one address, and RegistrationClosed.
+    The first of an installation is its administrator's. Raises EmailTaken, also when two
+    requests race for one e-mail; RegistrationClosed, TooManyRegistrations, PasswordsBusy.
     """
     await _require_open(db, registration)
+    await count_registration(db, address=address, per_hour_max=per_hour_max)
     password_hash = await hasher.hash(password)
 
     async def work(conn: Connection) -> User:
@@ -117,18 +122,22 @@ async def open_account(
     return replace(user, balance=balances[user.id])
 
 
-async def log_in(db: Database, hasher: PasswordHasher, *, email: str, password: str) -> Credentials:
-    """The user these credentials belong to. Raises WrongCredentials or UserDisabled.
+async def log_in(
+    db: Database, hasher: PasswordHasher, *, email: str, password: str, address: str
+) -> Credentials:
+    """The user these credentials belong to, as somebody at this address claims.
 
-    That the user is disabled is told only to who knows the password. No connection is held
-    while it is checked.
+    No connection is held while the password is checked; that the user is disabled is told only
+    to who knows it. Raises WrongCredentials, UserDisabled, TooManyLogins (nothing is checked),
+    PasswordsBusy.
     """
-    async with db.connection() as conn:
-        found = await users.get_credentials(conn, email=email)
-    stored = None if found is None else found.password_hash
-    is_right, renewed = await hasher.verify(password, stored)
-    if found is None or not is_right:
-        raise WrongCredentials
+    async with password_attempt(db, hasher, email=email, address=address):
+        async with db.connection() as conn:
+            found = await users.get_credentials(conn, email=email)
+        stored = None if found is None else found.password_hash
+        is_right, renewed = await hasher.verify(password, stored)
+        if found is None or not is_right:
+            raise WrongCredentials
     if found.is_disabled:
         raise UserDisabled
     if renewed is not None:

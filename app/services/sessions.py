@@ -24,6 +24,7 @@ from app.domain.access import (
     UserDisabled,
 )
 from app.domain.users import User, WrongCredentials, WrongPassword
+from app.services.attempts import password_attempt
 from app.services.passwords import PasswordHasher
 
 
@@ -101,18 +102,27 @@ async def end_session(db: Database, *, session_id: SessionId) -> None:
 
 
 async def change_password(
-    db: Database, hasher: PasswordHasher, *, user: User, old_password: str, new_password: str
+    db: Database,
+    hasher: PasswordHasher,
+    *,
+    user: User,
+    old_password: str,
+    new_password: str,
+    address: str,
 ) -> None:
     """Set another password and revoke every session and API key of the user.
 
     The keys too: who changes a password because somebody else had it cannot know which keys
-    that somebody made. Raises WrongPassword.
+    that somebody made. A wrong old password counts as a failed login. Raises WrongPassword,
+    TooManyLogins (nothing is checked), PasswordsBusy.
     """
-    async with db.connection() as conn:
-        found = await users.get_credentials(conn, email=user.email)
-    is_right, _ = await hasher.verify(old_password, None if found is None else found.password_hash)
-    if found is None or not is_right:
-        raise WrongPassword
+    async with password_attempt(db, hasher, email=user.email, address=address):
+        async with db.connection() as conn:
+            found = await users.get_credentials(conn, email=user.email)
+        stored = None if found is None else found.password_hash
+        is_right, _ = await hasher.verify(old_password, stored)
+        if found is None or not is_right:
+            raise WrongPassword
     new_hash = await hasher.hash(new_password)
 
     async def work(conn: Connection) -> None:

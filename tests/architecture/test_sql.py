@@ -3,7 +3,7 @@
 import ast
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -64,6 +64,8 @@ def test_a_dao_function_is_handed_its_connection_and_everything_else_by_keyword(
 
 NOW = datetime.now(UTC)
 KEY_HASH = bytes(32)
+WINDOW = timedelta(minutes=15)
+ATTEMPT = [["login"] * 2, ["10.0.0.77"] * 2, [None, "a@example.com"]]
 HOT: dict[tuple[str, str], tuple[list[object], str]] = {
     **{
         ("grounds", f"get_ground {index}"): (
@@ -122,6 +124,10 @@ HOT: dict[tuple[str, str], tuple[list[object], str]] = {
     ("watchlists", "get_watchlist"): ([77, "S3"], "watchlists_user_symbol_key"),
     ("strategies", "get_all_strategies"): ([77, True], "strategies_user_"),
     ("trade_strategies", "get_trade_strategies"): ([77, True], "trade_strategies_"),
+    ("attempts", "get_tries"): ([*ATTEMPT, WINDOW], "attempts_pkey"),
+    ("attempts", "insert_attempt"): ([*ATTEMPT, WINDOW], "attempts_pkey"),
+    ("attempts", "remove_attempt"): (["login", "10.0.0.77", "a@example.com", NOW], "attempts_pkey"),
+    ("attempts", "delete_attempts"): (["login", "10.0.0.77", "a@example.com"], "attempts_pkey"),
 }
 
 
@@ -223,9 +229,16 @@ async def crowded(clone: CloneDatabase) -> AsyncIterator[Connection]:
             filled_at)
         SELECT id, 'buy', 1, 'Bybit', 1, 1, 'r', now() FROM transact
     """)
+    await conn.execute("""
+        INSERT INTO attempts (purpose, origin, account, tried_at)
+        SELECT 'login', '10.0.0.' || user_id % 100, sha256(int8send(row_number() OVER ())),
+            ARRAY[now()]
+        FROM row_of
+    """)
     for table in (
         "ledger_accounts", "ledger_transfers", "ledger_entries", "ledger_alarms", "events", "fills",
         "idempotency_keys", "sessions", "refresh_tokens", "api_keys",
+        "idempotency_keys", "attempts",
     ):  # fmt: skip
         await conn.execute("ANALYZE " + table)
     for table in ("users", "transact", "log", "watchlists", "strategies", "trade_strategies"):
