@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 import uvloop
 
-from bench import bookings, durability, endpoints, metrics
+from bench import bookings, durability, endpoints, logins, metrics
 from bench.installation import open_installation
 from bench.report import print_aims
 
 PARTS = {
     "endpoints": endpoints.measure,
     "bookings": bookings.measure,
+    "logins": logins.measure,
     "metrics": metrics.measure,
 }
 

@@ -12,7 +12,7 @@ import secrets
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -88,9 +88,11 @@ class Installation:
         return made
 
     @asynccontextmanager
-    async def serving(self, *arguments: str, plain: bool = False) -> AsyncIterator[tuple[str, int]]:
+    async def serving(
+        self, *arguments: str, plain: bool = False, settings: Mapping[str, str] | None = None
+    ) -> AsyncIterator[tuple[str, int]]:
         """A server process of this installation; its host and port."""
-        settings = {
+        environment = {
             "DB_HOST": self.address.host,
             "DB_PORT": str(self.address.port),
             "DB_NAME": PLAIN if plain else self.address.database,
@@ -109,8 +111,9 @@ class Installation:
             "LOG_FORMAT": "json",
             "HOST": "127.0.0.1",
             "PORT": "0",
+            **(settings or {}),
         }
-        async with _process(arguments, settings, self.folder / "server.log") as url:
+        async with _process(arguments, environment, self.folder / "server.log") as url:
             host, port = url.removeprefix("http://").split(":")
             yield host, int(port)
 
