@@ -113,12 +113,22 @@ async def delete_attempts(conn: Connection, *, tally: Tally) -> None:
 
 
 async def delete_old_attempts(conn: Connection, *, age_min: timedelta) -> int:
-    """How many rows were deleted, whose attempts are all older than `age_min`."""
+    """How many rows were deleted, whose attempts are all older than `age_min`.
+
+    A row that somebody counts in just now is left alone, and so nobody waits for anybody.
+    """
     count: int = await conn.fetchval(
         """
-        WITH deleted AS (
-            DELETE FROM attempts
+        WITH old AS (
+            SELECT purpose, origin, account FROM attempts
             WHERE coalesce(tried_at[cardinality(tried_at)], '-infinity') < now() - $1::interval
+            FOR UPDATE SKIP LOCKED
+        ),
+        deleted AS (
+            DELETE FROM attempts
+            USING old
+            WHERE (attempts.purpose, attempts.origin, attempts.account)
+                = (old.purpose, old.origin, old.account)
             RETURNING 1
         )
         SELECT count(*) FROM deleted
