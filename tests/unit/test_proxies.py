@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from app.core.config import networks
+from app.core.config import SettingsError, load_settings, networks
 from app.http.proxies import HOPS_MAX, KnownProxies, get_client_address
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
@@ -100,7 +100,5 @@ async def test_a_peer_without_an_address_is_unknown_and_trusted_by_nobody() -> N
     "wrong", ["*", "localhost", "10.0.0.1/8", "10.0.0.0/33", "1.2.3.4 5.6.7.8"]
 )
 def test_a_wrong_list_of_proxies_is_named_with_what_was_expected(wrong: str) -> None:
-    with pytest.raises(
-        ValueError, match=r"separated by commas, for example 127\.0\.0\.1.* neither"
-    ):
-        networks(f"127.0.0.1, {wrong}")
+    with pytest.raises(SettingsError, match=r"TRUSTED_PROXIES: expected IP .* is neither"):
+        load_settings(env_file=None, trusted_proxies=f"127.0.0.1, {wrong}")
