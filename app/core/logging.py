@@ -40,6 +40,10 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def _visible(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 class TextFormatter(logging.Formatter):
     """`12:30:01 info  POST /order 201 3.2 ms ...`, control characters made visible."""
 
@@ -54,10 +58,10 @@ class TextFormatter(logging.Formatter):
             text += f" [{fields['request_id']}]"
         else:
             text = " ".join([record.getMessage(), *(f"{k}={v}" for k, v in fields.items())])
-        visible = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-        line = f"{at} {record.levelname.lower():<7} {visible}"
+        line = f"{at} {record.levelname.lower():<7} {_visible(text)}"
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            for below in self.formatException(record.exc_info).split("\n"):
+                line += "\n    " + _visible(below)  # indented: no line of its own
         return line
 
 

@@ -117,7 +117,11 @@ def plain_number(value: object) -> object:
 
 
 def _normalized(text: object) -> object:
-    return normalize_symbol(text) if isinstance(text, str) else text
+    if not isinstance(text, str):
+        return text
+    trimmed = text.strip()
+    # It looks at each character; what no field takes is not worth that.
+    return trimmed if len(trimmed) > TEXT_CHARACTERS_MAX else normalize_symbol(trimmed)
 
 
 def format_instant(instant: datetime) -> str:

@@ -77,6 +77,20 @@ def test_an_exception_is_logged_with_its_traceback(style: str) -> None:
     assert "ValueError: the reason" in stream.getvalue()
 
 
+def test_an_exception_with_hostile_words_cannot_forge_a_line_either() -> None:
+    stream = io.StringIO()
+    configure_logging(level="INFO", style="text", stream=stream)
+    try:
+        raise ValueError("x\n12:00:00 info    forged \x1b[31m \u2028 \r line")
+    except ValueError:
+        logging.getLogger("app").exception("it broke")
+    written = stream.getvalue()
+    first, *below = written.splitlines()
+    assert "it broke" in first
+    assert all(line.startswith("    ") for line in below)
+    assert all(character.isprintable() or character == "\n" for character in written)
+
+
 def test_less_severe_lines_than_asked_for_are_not_written() -> None:
     stream = io.StringIO()
     configure_logging(level="WARNING", style="text", stream=stream)
