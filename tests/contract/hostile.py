@@ -82,6 +82,9 @@ HOSTILE_VALUES: dict[str, str] = {
 NEVER_STORED = ("nul", "lone surrogate", "nan", "too long an integer")
 """422 wherever they stand."""
 
+WELL_FORMED = ("underscores", "spaces", "sql")
+"""Texts like others. Where a password is checked for each, "other digits" stands for them."""
+
 HOSTILE_TEXTS = (
     "\0", "%ED%A0%80", "%FF", "'; DROP TABLE users; --", "%25", "_", "\\", "../../x", "9" * 5000,
     "9223372036854775808", "-1", "1e400", "NaN", "١٢", "1_0", " 5 ", "🚀", "a" * 5000, "",

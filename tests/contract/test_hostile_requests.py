@@ -12,6 +12,7 @@ from tests.contract.hostile import (
     HOSTILE_VALUES,
     NEVER_READ,
     NEVER_STORED,
+    WELL_FORMED,
     Operation,
     operations,
     quoted,
@@ -99,6 +100,8 @@ async def test_no_hostile_value_of_any_member_of_a_body_is_more_than_a_client_er
         _, members, example = body
         for member in members:
             for name, value in HOSTILE_VALUES.items():
+                if "password" in members and name in WELL_FORMED:
+                    continue
                 others = {key: text for key, text in example.items() if key != member}
                 start = json.dumps(others)[:-1] + (", " if others else "")
                 requests[f"{operation.name} {member} {name}"] = ada.client.build_request(
