@@ -9,7 +9,7 @@ from app.domain.registration import LastAdministrator, UserNotFound
 from app.http.dependencies import Administrator, PathId, ResourcesOf, id_or_raise
 from app.http.routing import Router
 from app.schemas.admin import AdminUser, AdminUserList, InstallationAuditOut
-from app.schemas.common import Identifier, Limit, PagedResponse, StandardResponse
+from app.schemas.common import IdentifierIn, Limit, PagedResponse, StandardResponse
 from app.schemas.ledger import CursorMeta
 from app.services import administration, audit
 
@@ -20,7 +20,7 @@ router = Router(prefix="/admin", tag="admin")
 async def list_users(
     _administrator: Administrator,
     resources: ResourcesOf,
-    cursor: Annotated[Identifier | None, Query(description="meta.next_cursor of a page.")] = None,
+    cursor: Annotated[IdentifierIn | None, Query(description="meta.next_cursor of a page.")] = None,
     limit: Limit = 100,
 ) -> PagedResponse[AdminUserList, CursorMeta]:
     """Everybody with an account, newest first."""

@@ -5,7 +5,8 @@ import json
 
 import httpx
 import pytest
-from tests.conftest import Installation, Person
+import pytest_asyncio
+from tests.conftest import Installation, Person, make_administrator
 from tests.contract.hostile import (
     HOSTILE_BODIES,
     HOSTILE_TEXTS,
@@ -21,6 +22,13 @@ from tests.integration.api.test_conventions import assert_is_error
 
 JSON = {"Content-Type": "application/json"}
 TOGETHER_MAX = 8
+
+
+@pytest_asyncio.fixture
+async def owner(installation: Installation, ada: Person) -> Person:
+    """Ada, whom no route refuses before it has looked at what she sends."""
+    await make_administrator(installation, ada)
+    return ada
 
 
 @pytest.fixture(scope="module")
@@ -61,27 +69,27 @@ def assert_is_proper(response: httpx.Response) -> None:
 
 
 async def test_no_hostile_body_is_more_than_a_client_error_on_any_route(
-    ada: Person, every_operation: list[Operation]
+    owner: Person, every_operation: list[Operation]
 ) -> None:
     assert len(HOSTILE_BODIES) >= 33
     with_body = [operation for operation in every_operation if operation.body() is not None]
     assert len(with_body) >= 15
     requests = {
-        f"{operation.name} {name}": ada.client.build_request(
+        f"{operation.name} {name}": owner.client.build_request(
             operation.method, operation.url(), content=body, headers=JSON
         )
         for operation in with_body
         for name, body in HOSTILE_BODIES.items()
     }
-    await send_all(ada.client, requests)
+    await send_all(owner.client, requests)
 
 
 async def test_a_body_that_is_no_proper_json_is_422_with_the_reason_on_every_route(
-    ada: Person, every_json_route: list[Operation]
+    owner: Person, every_json_route: list[Operation]
 ) -> None:
     for operation in every_json_route:
         for name in NEVER_READ:
-            answer = await ada.client.request(
+            answer = await owner.client.request(
                 operation.method, operation.url(), content=HOSTILE_BODIES[name], headers=JSON
             )
             assert_is_error(answer, 422, "validation_error")
@@ -91,7 +99,7 @@ async def test_a_body_that_is_no_proper_json_is_422_with_the_reason_on_every_rou
 
 
 async def test_no_hostile_value_of_any_member_of_a_body_is_more_than_a_client_error(
-    ada: Person, every_json_route: list[Operation]
+    owner: Person, every_json_route: list[Operation]
 ) -> None:
     requests = {}
     for operation in every_json_route:
@@ -104,13 +112,13 @@ async def test_no_hostile_value_of_any_member_of_a_body_is_more_than_a_client_er
                     continue
                 others = {key: text for key, text in example.items() if key != member}
                 start = json.dumps(others)[:-1] + (", " if others else "")
-                requests[f"{operation.name} {member} {name}"] = ada.client.build_request(
+                requests[f"{operation.name} {member} {name}"] = owner.client.build_request(
                     operation.method,
                     operation.url(),
                     content=f'{start}"{member}": {value}}}'.encode(),
                     headers=JSON,
                 )
-    answers = await send_all(ada.client, requests)
+    answers = await send_all(owner.client, requests)
     for name, answer in answers.items():
         if name.endswith(NEVER_STORED):
             assert answer.status_code == 422, (name, answer.text)
@@ -118,7 +126,7 @@ async def test_no_hostile_value_of_any_member_of_a_body_is_more_than_a_client_er
 
 
 async def test_no_hostile_path_or_query_is_more_than_a_client_error(
-    ada: Person, every_operation: list[Operation]
+    owner: Person, every_operation: list[Operation]
 ) -> None:
     requests = {}
     for operation in every_operation:
@@ -126,18 +134,18 @@ async def test_no_hostile_path_or_query_is_more_than_a_client_error(
         for part in (*operation.parameters("path"), *operation.parameters("query")):
             for text in HOSTILE_TEXTS:
                 raw = operation.url(**{part["name"]: text}).encode()
-                requests[f"{operation.name} {part['name']} {text}"] = ada.client.build_request(
+                requests[f"{operation.name} {part['name']} {text}"] = owner.client.build_request(
                     operation.method,
                     httpx.URL("http://goblin").copy_with(raw_path=raw),
                     json=None if body is None else body[2],
                 )
     assert len(requests) > 500
-    await send_all(ada.client, requests)
+    await send_all(owner.client, requests)
 
 
 @pytest.mark.parametrize("text", ["\0", "%00", "a\0b", "%E0%80%80%00"])
 async def test_a_nul_in_a_query_is_422_on_every_route_that_stores_or_looks_for_it(
-    ada: Person, every_operation: list[Operation], text: str
+    owner: Person, every_operation: list[Operation], text: str
 ) -> None:
     count = 0
     for operation in every_operation:
@@ -145,7 +153,7 @@ async def test_a_nul_in_a_query_is_422_on_every_route_that_stores_or_looks_for_i
             raw = operation.url(**{part["name"]: text}).encode()
             url = httpx.URL("http://goblin").copy_with(raw_path=raw)
             body = operation.body()
-            response = await ada.client.request(
+            response = await owner.client.request(
                 operation.method, url, json=None if body is None else body[2]
             )
             assert_is_error(response, 422)
@@ -154,7 +162,7 @@ async def test_a_nul_in_a_query_is_422_on_every_route_that_stores_or_looks_for_i
 
 
 async def test_a_number_in_a_query_is_taken_in_plain_digits_only(
-    ada: Person, every_operation: list[Operation]
+    owner: Person, every_operation: list[Operation]
 ) -> None:
     count = 0
     for operation in every_operation:
@@ -163,14 +171,14 @@ async def test_a_number_in_a_query_is_taken_in_plain_digits_only(
                 continue
             for text in ("1_0", " 1", "1 ", "١", "１", "+1", "1e0", "0x1", "true", "", "1\n"):
                 url = f"{operation.path}?{part['name']}={quoted(text)}"
-                answer = await ada.client.request(operation.method, url)
+                answer = await owner.client.request(operation.method, url)
                 assert_is_error(answer, 422)
             count += 1
     assert count >= 10, "limits, offsets, cursors, epochs, event numbers"
 
 
 async def test_no_page_is_larger_than_a_thousand(
-    ada: Person, every_operation: list[Operation]
+    owner: Person, every_operation: list[Operation]
 ) -> None:
     paged = [
         (operation, part)
@@ -182,7 +190,7 @@ async def test_no_page_is_larger_than_a_thousand(
     for operation, part in paged:
         assert part["schema"]["maximum"] <= 1000
         for text in ("1000000000", "1001", "0", "-1", "9" * 40):
-            assert_is_error(await ada.client.get(f"{operation.path}?limit={text}"), 422)
+            assert_is_error(await owner.client.get(f"{operation.path}?limit={text}"), 422)
 
 
 @pytest.mark.parametrize("cursor", ["0", "-1", "9223372036854775808", "abc", "1' OR '1'='1", "MQ"])
