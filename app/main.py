@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from app.core.config import Settings, load_settings, networks, origins
 from app.core.constants import VERSION
+from app.core.logging import keep_frames_out_of_the_log
 from app.http.docs import install_docs
 from app.http.errors import install_error_handlers
 from app.http.metrics import MeasureRequests, install_metrics
@@ -53,6 +54,7 @@ ROUTERS: Final = (
 def create_app(settings: Settings | None = None) -> FastAPI:
     """An application with its own resources; settings come from the environment by default."""
     known = load_settings() if settings is None else settings
+    keep_frames_out_of_the_log()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -69,7 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json" if known.docs_enabled else None,
+        openapi_url=None,  # docs.py serves it, put into words once
     )
     install_error_handlers(app)
     if known.docs_enabled:

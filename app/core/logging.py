@@ -65,6 +65,12 @@ class TextFormatter(logging.Formatter):
         return line
 
 
+def keep_frames_out_of_the_log() -> None:
+    """Whatever uvicorn was told: at DEBUG it logs every WebSocket frame, tokens in them too."""
+    logger = logging.getLogger("uvicorn.error")
+    logger.setLevel(max(logging.INFO, logger.level))
+
+
 def configure_logging(
     *, level: str, style: Literal["auto", "json", "text"], stream: TextIO | None = None
 ) -> None:

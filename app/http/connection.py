@@ -11,6 +11,7 @@ Built on uvicorn's httptools protocol, the stricter of its parsers and the one t
 
 import asyncio
 import logging
+import re
 import secrets
 import sys
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 
 from app.http.errors import plain_error_body
+from app.http.headers import security_headers
+
+METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ ")
+"""How a request line begins; RFC 9110, section 5.6.2."""
 
 LINGER_SECONDS: Final = 2.0
 """How long a refused client is still listened to. Closing with bytes unread would reset the
@@ -105,6 +110,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._refusal = MALFORMED
         self._head_bytes = 0
         self._unparsed_bytes = 0
+        self._received = b""
         self._arrival: asyncio.TimerHandle | None = None
         self._delivery: asyncio.TimerHandle | None = None
 
@@ -130,6 +136,7 @@ class GuardedConnection(HttpToolsProtocol):
         if self._is_over:
             return
         self._unparsed_bytes += len(data)
+        self._received = data
         super().data_received(data)
         self._look_at_the_clock()
 
@@ -194,7 +201,8 @@ class GuardedConnection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn while it handles the parser's error."""
         del msg
-        if isinstance(sys.exception(), httptools.HttpParserInvalidMethodError):
+        is_method = METHOD.match(self._received) is not None  # or it is TLS, or noise
+        if is_method and isinstance(sys.exception(), httptools.HttpParserInvalidMethodError):
             self._refusal = UNKNOWN_METHOD
         self._refuse(self._refusal)
 
@@ -224,6 +232,11 @@ class GuardedConnection(HttpToolsProtocol):
         """The last request that was handed over, unless it has its whole answer."""
         cycle = cast("RequestResponseCycle | None", self.cycle)
         return None if cycle is None or cycle.response_complete else cycle
+
+    def _is_answered_early(self) -> bool:
+        """Whether the request that still arrives has been answered without its body."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        return cycle is not None and cycle.response_complete and cycle.more_body
 
     def _await_arrival(self) -> None:
         if self._arrival is None:
@@ -280,6 +293,9 @@ class GuardedConnection(HttpToolsProtocol):
         self._is_over = True
         self._stop_arrival()
         self._unset_keepalive_if_required()
+        if self._is_answered_early():
+            self.transport.close()  # a second answer would be taken for the next request's
+            return
         cycle = self._unanswered()
         if cycle is not None:
             if not cycle.more_body:  # an earlier request, which arrived and gets its own answer
@@ -308,7 +324,7 @@ class GuardedConnection(HttpToolsProtocol):
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
             (b"x-request-id", request_id.encode()),
-            (b"cache-control", b"no-store"),
+            *security_headers((), scheme="https" if self.scheme == "https" else "http"),
             (b"connection", b"close"),
         )
         lines = [f"HTTP/1.1 {refusal.status.value} {refusal.status.phrase}".encode()]

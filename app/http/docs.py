@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -42,6 +43,14 @@ def install_docs(app: FastAPI) -> None:
         )
 
     app.mount(ASSETS, _Assets(directory=_STATIC), name="docs")
+
+    @cache
+    def document() -> bytes:
+        return json.dumps(app.openapi()).encode()
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return Response(document(), media_type="application/json")
 
     @app.get("/docs", include_in_schema=False)
     async def swagger_ui() -> HTMLResponse:

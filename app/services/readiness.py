@@ -9,7 +9,7 @@ from app.db.dao import health, ledger_alarms
 from app.db.database import Database
 from app.db.errors import DatabaseBusy, DatabaseUnavailable
 from app.domain.audit import LedgerStopped
-from app.domain.errors import UpstreamUnavailable
+from app.domain.circuits import PriceUnavailable
 from app.domain.health import DatabaseReadOnly, DatabaseState, Part, SchemaNotCurrent
 
 CHECK_SECONDS_MAX: Final = 2.0
@@ -109,7 +109,9 @@ class Readiness:
             parts["price_source"] = Part(
                 state=str(venue.state),
                 age_seconds=venue.age_seconds,
-                obstacle=None if is_asked else UpstreamUnavailable(venue.venue),
+                obstacle=None
+                if is_asked
+                else PriceUnavailable(venue.venue, venue.retry_after_seconds),
             )
         return parts
 

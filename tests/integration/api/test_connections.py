@@ -13,7 +13,10 @@ from tests.integration.api.streaming import Served, serving, sse_lines, token_of
 
 HURRIED = ConnectionLimits(request_seconds=0.4, unread_seconds=0.6)
 GOOD = b"GET / HTTP/1.1\r\nHost: goblin\r\n\r\n"
-LOGIN = b"POST /auth/login HTTP/1.1\r\nHost: goblin\r\nContent-Length: 50\r\n\r\n"
+LOGIN = (
+    b"POST /auth/login HTTP/1.1\r\nHost: goblin\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 50\r\n\r\n"
+)
 CHUNKED = LOGIN.replace(b"Content-Length: 50", b"Transfer-Encoding: chunked")
 
 
@@ -55,6 +58,18 @@ async def test_a_client_that_never_finishes_its_request_is_told_and_closed(
     assert answer.status == status
     if status is not None:
         answer.assert_is_refusal(408, "request_timeout")
+
+
+async def test_a_request_that_is_answered_before_its_body_is_there_gets_one_answer(
+    hurried: Served,
+) -> None:
+    text = LOGIN.replace(b"application/json", b"text/plain")
+    for head in (text, text.replace(b"Content-Length: 50", b"Transfer-Encoding: chunked")):
+        async with connected(hurried.url) as connection:
+            connection.send(head)
+            answer = await connection.until_closed()
+        assert answer.status == 415
+        assert answer.raw.count(b"HTTP/1.1") == 1, "a second answer is the next request's"
 
 
 @pytest.mark.parametrize("then", [b"\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * 500])
@@ -161,6 +176,7 @@ BAD = {
     "a folded header": GOOD.replace(b"\r\n\r\n", b"\r\nX: a\r\n b\r\n\r\n"),
     "an unknown coding": GOOD.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunke\r\n\r\n"),
     "a chunk of no number": CHUNKED + b"xyz\r\n",
+    "a TLS handshake": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "two hosts": GOOD.replace(b"\r\n\r\n", b"\r\nHost: other\r\n\r\n"),
     "no version": b"GET / HTTP/9.9\r\nHost: goblin\r\n\r\n",

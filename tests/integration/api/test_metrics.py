@@ -164,7 +164,7 @@ async def test_no_sample_says_who_asked(own: Installation) -> None:
     token = person.client.headers["Authorization"].removeprefix("Bearer ")
     for secret in (person.user.email, token, *token.split(".")):
         assert secret not in seen.text
-    names = {"method", "route", "status", "le", "job", "version", "python"}
+    names = {"method", "route", "status", "le", "job", "version", "python", "venue", "state"}
     assert {key for _, labels in seen.samples for key, _ in labels} <= names
 
 

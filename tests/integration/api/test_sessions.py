@@ -108,7 +108,7 @@ async def test_a_refresh_that_is_none_is_422(anonymous: httpx.AsyncClient, body:
 async def test_a_refresh_token_that_nobody_was_given_is_refused(
     installation: Installation,
 ) -> None:
-    for token in ("", "gor_", "gor_nonsense", "x" * 100_000, "🚀"):
+    for token in ("", "gor_", "gor_nonsense", "x" * 1000, "🚀"):
         assert_is_error(await refresh(installation, token), 401, "invalid_refresh_token")
 
 
