@@ -10,6 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from app.db.address import DatabaseAddress
+from app.db.dao import administration
 from app.db.database import open_pool
 from app.replay import ReplayExchange
 from tests.concurrency.cases import (
@@ -77,6 +78,8 @@ async def fragile(address: DatabaseAddress, exchange: ReplayExchange) -> AsyncIt
         run_installation(settings) as running,
         open_pool(address, size=3, connection_class=connection_class) as pool,
     ):
+        async with running.resources.db.connection() as conn:
+            await administration.claim_first_place(conn)  # so that all who register are equal
         running.app.state.resources = with_pool(running.resources, pool)
         yield Fragile(running=running, pool=pool, faults=faults)
 
