@@ -33,7 +33,7 @@ from app.jobs import (
     tell_events,
 )
 from app.jobs.supervisor import Job, JobBoard, supervised
-from app.services.authentication import ApiKeyUses
+from app.services.authentication import ApiKeyUses, Authenticator
 from app.services.desk import Desk, open_desk
 from app.services.event_feed import EventFeed
 from app.services.market_data import MarketData
@@ -53,6 +53,7 @@ class Resources:
     desk: Desk
     token_key: TokenKey
     api_key_uses: ApiKeyUses
+    authenticator: Authenticator
     registration: Registration
     starting_balance: Decimal
     readiness: Readiness
@@ -95,14 +96,16 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 )
                 try:
                     await preparing
+                    key, uses = token_key(settings), ApiKeyUses()
                     resources = Resources(
                         db=db,
                         market=market,
                         passwords=passwords,
                         events=EventFeed(),
                         desk=desk,
-                        token_key=token_key(settings),
-                        api_key_uses=ApiKeyUses(),
+                        token_key=key,
+                        api_key_uses=uses,
+                        authenticator=Authenticator(db, key=key, uses=uses),
                         registration=Registration(mode=RegistrationMode(settings.registration)),
                         starting_balance=settings.starting_balance,
                         readiness=readiness,

@@ -24,7 +24,6 @@ from app.domain.api_keys import API_KEY_PREFIX
 from app.domain.errors import NotFound
 from app.domain.users import User, UserGone
 from app.resources import Resources
-from app.services import authentication
 
 ID_MAX: Final = 2**63 - 1
 ID_DIGITS_MAX: Final = 4000
@@ -85,9 +84,7 @@ SentSecret = Annotated[str | None, Depends(get_secret)]
 
 async def authenticate(resources: Resources, secret: str | None) -> Caller:
     """The caller that the token or API key speaks for. Raises a kind of Unauthenticated."""
-    return await authentication.authenticate(
-        resources.db, secret=secret, key=resources.token_key, uses=resources.api_key_uses
-    )
+    return await resources.authenticator.authenticate(secret)
 
 
 async def get_caller(request: Request, resources: ResourcesOf, secret: SentSecret) -> Caller:

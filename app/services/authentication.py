@@ -1,5 +1,6 @@
-"""From what was sent to who is asking, in one statement whatever was sent."""
+"""From what was sent to who is asking."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -11,6 +12,7 @@ from app.core.security import (
     read_access_token,
 )
 from app.db.dao import api_keys, callers
+from app.db.dao.callers import FoundKey, FoundUser
 from app.db.database import Database
 from app.domain.access import (
     SCOPES_OF,
@@ -20,11 +22,13 @@ from app.domain.access import (
     Credential,
     CredentialKind,
     InvalidApiKey,
+    SessionId,
     TokenRevoked,
     UserDisabled,
 )
 from app.domain.api_keys import API_KEY_PREFIX
-from app.domain.users import UserGone
+from app.domain.users import UserGone, UserId
+from app.services.gathering import Gathering
 
 USE_NOTED_EVERY: Final = timedelta(minutes=1)
 USES_MAX: Final = 10_000
@@ -56,50 +60,69 @@ class ApiKeyUses:
                 del self._used_at[key_id]
 
 
-async def authenticate(
-    db: Database, *, secret: str | None, key: TokenKey, uses: ApiKeyUses
-) -> Caller:
-    """The caller that an access token or an API key speaks for. Raises Unauthenticated kinds."""
-    if not secret:
-        raise NotAuthenticated
-    if secret.startswith(API_KEY_PREFIX):
-        return await _by_api_key(db, secret, uses)
-    return await _by_token(db, secret, key)
+class Authenticator:
+    """Finds out who asks, for everybody who asks at the same time at once."""
 
+    def __init__(self, db: Database, *, key: TokenKey, uses: ApiKeyUses) -> None:
+        self._db, self._key, self._uses = db, key, uses
+        self._sessions = Gathering(self._find_sessions)
+        self._api_keys = Gathering(self._find_api_keys)
 
-async def _by_token(db: Database, token: str, key: TokenKey) -> Caller:
-    claims = read_access_token(token, key=key)
-    if not 1 <= claims.user_id <= ID_MAX:
-        raise UserGone
-    async with db.connection() as conn:
-        found = await callers.get_user_with_session(
-            conn, user_id=claims.user_id, session_id=claims.session_id
+    async def authenticate(self, secret: str | None) -> Caller:
+        """The caller that an access token or an API key speaks for.
+
+        Raises Unauthenticated kinds.
+        """
+        if not secret:
+            raise NotAuthenticated
+        if secret.startswith(API_KEY_PREFIX):
+            return await self._by_api_key(secret)
+        return await self._by_token(secret)
+
+    async def _by_token(self, token: str) -> Caller:
+        claims = read_access_token(token, key=self._key)
+        if not 1 <= claims.user_id <= ID_MAX:
+            raise UserGone
+        found = await self._sessions.ask((claims.user_id, claims.session_id))
+        if found is None or found.user.email.lower() != claims.email.lower():
+            raise UserGone
+        if found.is_disabled:
+            raise UserDisabled
+        if not found.is_session_live:
+            raise TokenRevoked
+        return Caller(
+            user=found.user,
+            credential=Credential(kind=CredentialKind.SESSION, id=claims.session_id),
+            scopes=SCOPES_OF[found.role],
         )
-    if found is None or found.user.email.lower() != claims.email.lower():
-        raise UserGone
-    if found.is_disabled:
-        raise UserDisabled
-    if not found.is_session_live:
-        raise TokenRevoked
-    return Caller(
-        user=found.user,
-        credential=Credential(kind=CredentialKind.SESSION, id=claims.session_id),
-        scopes=SCOPES_OF[found.role],
-    )
 
+    async def _by_api_key(self, secret: str) -> Caller:
+        found = await self._api_keys.ask(hash_secret(secret))
+        if found is None:
+            raise InvalidApiKey
+        if found.is_disabled:
+            raise UserDisabled
+        if found.is_expired:
+            raise ApiKeyExpired
+        self._uses.note(found.key_id, at=datetime.now(UTC), noted_at=found.last_used_at)
+        return Caller(
+            user=found.user,
+            credential=Credential(kind=CredentialKind.API_KEY, id=found.key_id),
+            scopes=SCOPES_OF[found.role].intersection(found.scopes),
+        )
 
-async def _by_api_key(db: Database, secret: str, uses: ApiKeyUses) -> Caller:
-    async with db.connection() as conn:
-        found = await callers.get_user_with_key(conn, key_hash=hash_secret(secret))
-    if found is None:
-        raise InvalidApiKey
-    if found.is_disabled:
-        raise UserDisabled
-    if found.is_expired:
-        raise ApiKeyExpired
-    uses.note(found.key_id, at=datetime.now(UTC), noted_at=found.last_used_at)
-    return Caller(
-        user=found.user,
-        credential=Credential(kind=CredentialKind.API_KEY, id=found.key_id),
-        scopes=SCOPES_OF[found.role].intersection(found.scopes),
-    )
+    async def _find_sessions(
+        self, asked: Sequence[tuple[UserId, SessionId]]
+    ) -> list[FoundUser | None]:
+        async with self._db.connection() as conn:
+            found = await callers.get_users_with_sessions(
+                conn,
+                user_ids=[user_id for user_id, _ in asked],
+                session_ids=[session_id for _, session_id in asked],
+            )
+        return [found.get(pair) for pair in asked]
+
+    async def _find_api_keys(self, hashes: Sequence[bytes]) -> list[FoundKey | None]:
+        async with self._db.connection() as conn:
+            found = await callers.get_users_with_keys(conn, key_hashes=hashes)
+        return [found.get(key_hash) for key_hash in hashes]

@@ -83,8 +83,10 @@ async def refresh(db: Database, *, refresh_token: str, key: TokenKey) -> IssuedT
         )
         if user_id is None:
             raise InvalidRefreshToken
-        found = await callers.get_user_with_session(conn, user_id=user_id, session_id=session_id)
-        assert found is not None, "a session has a user"
+        found_users = await callers.get_users_with_sessions(
+            conn, user_ids=[user_id], session_ids=[session_id]
+        )
+        found = found_users[user_id, session_id]  # a session has a user
         if found.is_disabled:
             raise UserDisabled
         return await _issue(conn, found.user, found.role, session_id, key)

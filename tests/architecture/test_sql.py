@@ -80,8 +80,8 @@ HOT: dict[tuple[str, str], tuple[list[object], str]] = {
             "idempotency_keys_pkey",
         )
     },
-    ("callers", "get_user_with_session"): ([77, 770], "sessions_pkey"),
-    ("callers", "get_user_with_key"): ([KEY_HASH], "api_keys_hash_key"),
+    ("callers", "get_users_with_sessions"): ([[77], [770]], "sessions_pkey"),
+    ("callers", "get_users_with_keys"): ([[KEY_HASH]], "api_keys_hash_key"),
     ("sessions", "use_refresh_token"): ([KEY_HASH], "refresh_tokens_pkey"),
     ("sessions", "revoke_all_sessions"): ([77], "sessions_user"),
     ("sessions", "get_ended_sessions"): ([[77, 78]], "sessions_pkey"),

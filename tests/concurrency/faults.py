@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import asyncpg
 from app.db.database import Database
 from app.resources import Resources
+from app.services.authentication import Authenticator
 from app.services.desk import Desk
 
 T = TypeVar("T")
@@ -16,7 +17,8 @@ T = TypeVar("T")
 def with_pool(resources: Resources, pool: asyncpg.Pool) -> Resources:
     """The same resources, where requests take their connections from this pool."""
     db = Database(pool)
-    return replace(resources, db=db, desk=Desk(db, batch_max=64))
+    authenticator = Authenticator(db, key=resources.token_key, uses=resources.api_key_uses)
+    return replace(resources, db=db, desk=Desk(db, batch_max=64), authenticator=authenticator)
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ import pytest
 import pytest_asyncio
 from app.core.config import PROJECT
 from app.db.address import DatabaseAddress
-from app.db.database import ACQUIRE_SECONDS_MAX, Database, open_pool
+from app.db.database import ACQUIRE_SECONDS_MAX, open_pool
 from app.db.embedded import embedded_postgres, remove_data
 from app.db.migrate import migrate
 from app.replay import ReplayExchange
 from bench.books import discrepancies
+from tests.concurrency.faults import with_pool
 from tests.conftest import Installation, Person, new_person, run_installation, settings_for
 from tests.integration.api.test_conventions import assert_is_error
 
@@ -76,7 +77,7 @@ async def troubled(
             run_installation(settings_for(address, exchange.base_url, db_pool_size=2)) as running,
             open_pool(address, size=POOL_SIZE, command_seconds_max=COMMAND_SECONDS) as pool,
         ):
-            resources = replace(running.resources, db=Database(pool))
+            resources = with_pool(running.resources, pool)
             running.app.state.resources = resources
             yield Troubled(
                 running=replace(running, resources=resources),

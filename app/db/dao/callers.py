@@ -1,6 +1,6 @@
-"""Who a request comes from: each of the two questions is asked once for every request."""
+"""Who requests come from, asked for all that wait for the answer."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -43,55 +43,59 @@ def _user(row: Row) -> User:
     )
 
 
-async def get_user_with_session(
-    conn: Connection, *, user_id: UserId, session_id: SessionId
-) -> FoundUser | None:
-    """The user, and whether this session is theirs and goes on."""
-    row = await conn.fetchrow(
+async def get_users_with_sessions(
+    conn: Connection, *, user_ids: Sequence[UserId], session_ids: Sequence[SessionId]
+) -> dict[tuple[UserId, SessionId], FoundUser]:
+    """By user and session: the user, and whether the session is theirs and goes on."""
+    rows = await conn.fetch(
         """
         SELECT users.id, users.email, users.name, users.balance, users.created_at, users.epoch,
             users.role, users.disabled_at IS NOT NULL AS is_disabled,
-            sessions.id IS NOT NULL AS is_session_live
-        FROM users
+            coalesce(sessions.user_id = users.id, false) AS is_session_live, asked.session_id
+        FROM unnest($1::bigint[], $2::bigint[]) AS asked (user_id, session_id)
+        JOIN users ON users.id = asked.user_id
         LEFT JOIN sessions
-            ON sessions.id = $2 AND sessions.user_id = users.id AND sessions.revoked_at IS NULL
-        WHERE users.id = $1
+            ON sessions.id = asked.session_id AND sessions.revoked_at IS NULL
         """,
-        user_id,
-        session_id,
+        user_ids,
+        session_ids,
     )
-    if row is None:
-        return None
-    return FoundUser(
-        user=_user(row),
-        role=Role(row["role"]),
-        is_disabled=row["is_disabled"],
-        is_session_live=row["is_session_live"],
-    )
+    return {
+        (UserId(row["id"]), SessionId(row["session_id"])): FoundUser(
+            user=_user(row),
+            role=Role(row["role"]),
+            is_disabled=row["is_disabled"],
+            is_session_live=row["is_session_live"],
+        )
+        for row in rows
+    }
 
 
-async def get_user_with_key(conn: Connection, *, key_hash: bytes) -> FoundKey | None:
-    """The key with this hash, and whose it is."""
-    row = await conn.fetchrow(
+async def get_users_with_keys(
+    conn: Connection, *, key_hashes: Sequence[bytes]
+) -> dict[bytes, FoundKey]:
+    """By hash: the keys that exist, and whose they are."""
+    rows = await conn.fetch(
         """
         SELECT users.id, users.email, users.name, users.balance, users.created_at, users.epoch,
             users.role, users.disabled_at IS NOT NULL AS is_disabled,
-            api_keys.id AS key_id, api_keys.scopes, api_keys.last_used_at,
+            api_keys.id AS key_id, api_keys.scopes, api_keys.last_used_at, api_keys.key_hash,
             coalesce(api_keys.expires_at <= now(), false) AS is_expired
         FROM api_keys
         JOIN users ON users.id = api_keys.user_id
-        WHERE api_keys.key_hash = $1
+        WHERE api_keys.key_hash = ANY($1::bytea[])
         """,
-        key_hash,
+        key_hashes,
     )
-    if row is None:
-        return None
-    return FoundKey(
-        user=_user(row),
-        role=Role(row["role"]),
-        is_disabled=row["is_disabled"],
-        key_id=ApiKeyId(row["key_id"]),
-        scopes=[Scope(scope) for scope in row["scopes"]],
-        is_expired=row["is_expired"],
-        last_used_at=row["last_used_at"],
-    )
+    return {
+        row["key_hash"]: FoundKey(
+            user=_user(row),
+            role=Role(row["role"]),
+            is_disabled=row["is_disabled"],
+            key_id=ApiKeyId(row["key_id"]),
+            scopes=[Scope(scope) for scope in row["scopes"]],
+            is_expired=row["is_expired"],
+            last_used_at=row["last_used_at"],
+        )
+        for row in rows
+    }
