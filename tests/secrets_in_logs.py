@@ -26,7 +26,9 @@ LOOKS_SECRET: Final = re.compile(
     rb"|\$2[aby]\$\d\d\$|\$bcrypt-sha256\$"  # a password's hash
     rb"|\b[a-z]+://[^/\s:@\"']*:[^/\s:@\"']+@"  # a password in an address
 )
-NAMED_SECRET: Final = re.compile(r"password|secret|token|api_?key|credential", re.IGNORECASE)
+NAMED_SECRET: Final = re.compile(
+    r"(?!.*_(id|type)\W*$).*(password|secret|token|api_?key|credential)", re.IGNORECASE
+)
 CHARACTERS_MIN: Final = 9
 """A shorter one would be found in words and numbers that have nothing to do with it."""
 
