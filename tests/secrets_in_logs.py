@@ -72,6 +72,10 @@ class SecretsInLogs:
     def pytest_runtest_setup(self) -> None:
         self._listen()  # a test before may have configured logging
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self) -> None:
+        self._listen()  # pytest puts back the level that was before the setup
+
     def _listen(self) -> None:
         root = logging.getLogger()
         if self._recorder not in root.handlers:
