@@ -1,7 +1,7 @@
 """No secret of any test may stand in what was logged, however much is logged.
 
-For as long as pytest runs, every logger of its process writes at DEBUG into a file: the
-application, uvicorn, asyncpg, httpx, and what the tests' own servers printed. At the end the
+For as long as pytest runs, its process logs at DEBUG into a file, with the libraries held
+back as goblin itself holds them back, and so does what the tests' own servers print. At the end the
 file is searched for whatever looks like a token, a password hash or a password in an address,
 and for every secret that is spelled out in a test. One hit fails the run.
 """
@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from app.core.logging import JsonFormatter
+from app.core.logging import JsonFormatter, hold_back_libraries
 
 LOOKS_SECRET: Final = re.compile(
-    rb"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}"  # a JWT
+    rb"eyJ[A-Za-z0-9_-]{16,}"  # a JWT, or its beginning
     rb"|\bgo[a-z]{1,3}_[A-Za-z0-9_-]{32,}"  # an API key or a refresh token
     rb"|\$2[aby]\$\d\d\$|\$bcrypt-sha256\$"  # a password's hash
     rb"|\b[a-z]+://[^/\s:@\"']*:[^/\s:@\"']+@"  # a password in an address
@@ -32,8 +32,8 @@ NAMED_SECRET: Final = re.compile(
 CHARACTERS_MIN: Final = 9
 """A shorter one would be found in words and numbers that have nothing to do with it."""
 
-TELLS_BY_ITSELF: Final = ("websockets.client", "websockets.server")
-"""The tests' own WebSocket clients write down every frame; the server is uvicorn's logger."""
+CLIENT_LOGGER: Final = "websockets.client"
+"""The tests' own WebSocket clients write down every frame."""
 
 SERVER_LOGGER: Final = "tests.server"
 """Where tests log what a server of theirs printed."""
@@ -81,8 +81,8 @@ class SecretsInLogs:
         if self._recorder not in root.handlers:
             root.addHandler(self._recorder)
         root.setLevel(logging.DEBUG)
-        for name in TELLS_BY_ITSELF:
-            logging.getLogger(name).setLevel(logging.WARNING)
+        hold_back_libraries(logging.DEBUG)
+        logging.getLogger(CLIENT_LOGGER).setLevel(logging.WARNING)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:

@@ -82,7 +82,16 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    hold_back_libraries(root.level)
+
+
+def hold_back_libraries(level: int) -> None:
+    """Let none of them write below WARNING, also at DEBUG.
+
+    They would write what they carry, as uvicorn does with every frame of a WebSocket, tokens
+    included.
+    """
     for noisy in ("httpx", "httpcore", "asyncio", "multipart", "python_multipart", "uvicorn"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, level))
     # Its pool writes a traceback for each second that the database is away; app.db says so too.
     logging.getLogger("asyncpg").setLevel(logging.ERROR)
