@@ -69,11 +69,12 @@ DEFAULT_PAUSES: Final = Pauses()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a venue sent, the body cut off soon after RESPONSE_BYTES_MAX."""
+    """What a venue sent, the body cut off soon after `bytes_max`."""
 
     status: int
     headers: httpx.Headers
     body: bytes
+    bytes_max: int = RESPONSE_BYTES_MAX
 
 
 def wall_clock_ms() -> int:
@@ -140,7 +141,9 @@ class VenueHttp:
         )
 
     @asynccontextmanager
-    async def get(self, path: str, params: Mapping[str, str]) -> AsyncIterator[Answer]:
+    async def get(
+        self, path: str, params: Mapping[str, str], *, bytes_max: int = RESPONSE_BYTES_MAX
+    ) -> AsyncIterator[Answer]:
         """Ask once, and read the answer in the block: what it raises decides what counts.
 
         The answer's status is 200 or one that the caller has to read. An upstream error, from
@@ -157,7 +160,7 @@ class VenueHttp:
         self._set(self._circuit.begun(self._monotonic()))
         turn = self._circuit.turn
         try:
-            yield await self._ask(path, params)
+            yield await self._ask(path, params, bytes_max)
         except (UpstreamUnavailable, UpstreamInvalid):
             self._set(self._circuit.failed(self._monotonic(), turn=turn))
             raise
@@ -169,10 +172,10 @@ class VenueHttp:
             raise
         self._set(self._circuit.succeeded(self._monotonic(), turn=turn))
 
-    async def _ask(self, path: str, params: Mapping[str, str]) -> Answer:
+    async def _ask(self, path: str, params: Mapping[str, str], bytes_max: int) -> Answer:
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                answer = await self._exchange(path, params)
+                answer = await self._exchange(path, params, bytes_max)
         except (httpx.HTTPError, OSError) as error:  # TimeoutError is an OSError
             self._warn(f"no answer: {type(error).__name__}", text=str(error).encode())
             raise UpstreamUnavailable(self._venue) from error
@@ -192,15 +195,19 @@ class VenueHttp:
 
     def json_object(self, answer: Answer) -> dict[str, Any]:
         """The body as a JSON object; UpstreamInvalid when it is none, or too large."""
-        if len(answer.body) > RESPONSE_BYTES_MAX:
-            raise self.invalid(f"more than {RESPONSE_BYTES_MAX} bytes", answer)
-        try:
-            content = json.loads(answer.body)
-        except (ValueError, RecursionError) as error:
-            raise self.invalid(f"not JSON: {type(error).__name__}", answer) from error
+        content = self.json_value(answer)
         if not isinstance(content, dict):
             raise self.invalid("not a JSON object", answer)
         return content
+
+    def json_value(self, answer: Answer) -> object:
+        """The body as whatever JSON it is; UpstreamInvalid when it is none, or too large."""
+        if len(answer.body) > answer.bytes_max:
+            raise self.invalid(f"more than {answer.bytes_max} bytes", answer)
+        try:
+            return json.loads(answer.body)
+        except (ValueError, RecursionError) as error:
+            raise self.invalid(f"not JSON: {type(error).__name__}", answer) from error
 
     def limited(self, reason: str, answer: Answer) -> UpstreamUnavailable:
         """Begin the pause that the answer's headers ask for; return the error to raise."""
@@ -219,7 +226,7 @@ class VenueHttp:
         self._warn(f"{reason} (HTTP status {answer.status})", text=answer.body)
         return UpstreamInvalid(self._venue)
 
-    async def _exchange(self, path: str, params: Mapping[str, str]) -> Answer:
+    async def _exchange(self, path: str, params: Mapping[str, str], bytes_max: int) -> Answer:
         body = bytearray()
         steps = httpx.Timeout(None, connect=HANDSHAKE_SHARE_MAX * self._timeout_seconds)
         async with self._http.stream("GET", path, params=params, timeout=steps) as response:
@@ -227,9 +234,14 @@ class VenueHttp:
             assert isinstance(stream, httpx.AsyncByteStream)
             async for chunk in stream:
                 body += chunk
-                if len(body) > RESPONSE_BYTES_MAX:
+                if len(body) > bytes_max:
                     break
-        return Answer(status=response.status_code, headers=response.headers, body=bytes(body))
+        return Answer(
+            status=response.status_code,
+            headers=response.headers,
+            body=bytes(body),
+            bytes_max=bytes_max,
+        )
 
     def _seconds_asked_for(self, headers: httpx.Headers) -> float | None:
         retry_after = headers.get("Retry-After", "")

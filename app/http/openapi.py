@@ -134,6 +134,9 @@ _SAMPLES: Final[Mapping[str, object]] = {
     "needed": Decimal(2),
     "added": Decimal(2),
     "retry_after_seconds": 30,
+    "offered": (Category.SPOT,),
+    "rule": "BTCUSDT: the quantity has to be a multiple of the lot step 0.000001",
+    "nearest": Decimal("0.000012"),
 }
 """Made-up data for the examples of errors that carry some, by the name of the argument."""
 

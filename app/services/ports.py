@@ -1,9 +1,12 @@
 """What the services need from outside, as the services see it."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
+from app.domain.candles import Candle, Interval, Span
 from app.domain.circuits import VenueState
-from app.domain.instruments import Category, Symbol
+from app.domain.instruments import Category, Instrument, Symbol
 from app.domain.quotes import Quote
 
 
@@ -28,4 +31,51 @@ class PriceSource(Protocol):
 
     async def fetch_quote(self, symbol: Symbol, category: Category) -> Quote:
         """Ask the venue now. No caching, no retry: that is the caller's decision."""
+        ...
+
+
+class MarketSource(Protocol):
+    """A venue that can be asked for its past and for what it trades.
+
+    Raises `UnknownSymbol`, `UpstreamUnavailable` and `UpstreamInvalid` as PriceSource does.
+    """
+
+    @property
+    def venue(self) -> str:
+        """The venue's display name."""
+        ...
+
+    @property
+    def categories(self) -> Sequence[Category]:
+        """What it has candles of."""
+        ...
+
+    @property
+    def candles_per_request(self) -> int:
+        """The most that fetch_candles may be asked for at once."""
+        ...
+
+    @property
+    def request_seconds_min(self) -> float:
+        """How far apart the requests of a long download are, to stay within its limits."""
+        ...
+
+    async def fetch_time(self) -> datetime:
+        """The venue's clock, which decides what is closed."""
+        ...
+
+    async def fetch_candles(
+        self, symbol: Symbol, category: Category, interval: Interval, span: Span
+    ) -> list[Candle]:
+        """The closed candles that open in the span, ascending; fewer where the venue has none."""
+        ...
+
+    async def fetch_first_open(
+        self, symbol: Symbol, category: Category, interval: Interval
+    ) -> datetime | None:
+        """When the oldest candle that the venue has opens; None while there is none."""
+        ...
+
+    async def fetch_instruments(self, category: Category) -> list[Instrument]:
+        """Everything that the category trades now."""
         ...
