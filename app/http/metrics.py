@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core.security import InvalidToken, NotAuthenticated
 from app.db.dao import ledger_alarms
 from app.db.errors import DatabaseBusy, DatabaseUnavailable
+from app.domain.circuits import CircuitState
 from app.http.dependencies import ResourcesOf
 from app.resources import Resources
 
@@ -108,7 +109,7 @@ class _Now(Collector):
         yield from self.resources.metrics.registry.collect()
         for name, value in {**self.ledger, **_states(self.resources)}.items():
             yield GaugeMetricFamily(name, _HELP[name], value)
-        yield from _circuit(self.resources)
+        yield _circuit(self.resources)
 
 
 _HELP: Final = {
@@ -140,14 +141,13 @@ def _states(resources: Resources) -> dict[str, float]:
     }
 
 
-def _circuit(resources: Resources) -> Iterator[Metric]:
-    venue_state = getattr(resources.market, "venue_state", None)
-    if venue_state is not None:
-        family = GaugeMetricFamily(
-            "goblin_venue_circuit",
-            "1 for the state of the venue's circuit breaker.",
-            labels=("venue", "state"),
-        )
-        for state in type(venue_state.state):
-            family.add_metric((venue_state.venue, state.value), venue_state.state is state)
-        yield family
+def _circuit(resources: Resources) -> Metric:
+    venue = resources.market.venue_state
+    family = GaugeMetricFamily(
+        "goblin_venue_circuit",
+        "1 for the state of the venue's circuit breaker.",
+        labels=("venue", "state"),
+    )
+    for state in CircuitState:
+        family.add_metric((venue.venue, state.value), venue.state is state)
+    return family

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import asyncpg
 import httpx
 import pytest_asyncio
+from app.domain.circuits import FAILURES_MAX
 from app.domain.orders import ActiveOrderExists
 from app.main import ROUTERS, create_app
 from app.replay import ReplayExchange
@@ -180,13 +181,21 @@ async def test_a_venue_is_timed_by_what_came_of_asking_it(
         seen = await scrape(running)
         asked = seen.by("goblin_upstream_duration_seconds_count", "venue", "outcome")
         assert asked == {("Bybit", "answered"): 2, ("Bybit", "unknown_symbol"): 1}
+        circuit = seen.by("goblin_venue_circuit", "venue", "state")
+        assert circuit == {("Bybit", "closed"): 1, ("Bybit", "open"): 0, ("Bybit", "probing"): 0}
     nobody = "http://127.0.0.1:1"
     async with run_installation(settings_for(address, nobody)) as running:
         async with running.client() as client:
-            assert (await client.get("/market/price?symbol=BTCUSDT")).status_code == 503
+            for _ in range(FAILURES_MAX + 1):
+                assert (await client.get("/market/price?symbol=BTCUSDT")).status_code == 503
         seen = await scrape(running)
         asked = seen.by("goblin_upstream_duration_seconds_count", "venue", "outcome")
-        assert asked == {("Bybit", "upstream_unavailable"): 1}
+        assert asked == {
+            ("Bybit", "upstream_unavailable"): FAILURES_MAX,
+            ("Bybit", "price_unavailable"): 1,
+        }
+        assert seen.value("goblin_venue_circuit", venue="Bybit", state="open") == 1
+        assert seen.value("goblin_venue_circuit", venue="Bybit", state="closed") == 0
 
 
 async def test_the_pool_shows_who_holds_and_who_waits(own: Installation) -> None:
