@@ -1,4 +1,4 @@
-"""The command line: python -m app serve | migrate | info | validate | audit | reverse | docs."""
+"""The command line: python -m app serve | backfill | migrate | audit | reverse | docs ..."""
 
 import signal
 
@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn
 
 import yaml
 
+from app.backfill import add_arguments, backfill
 from app.core.config import PROJECT, Settings, SettingsError, load_settings
 from app.core.logging import configure_logging
 from app.db.database import Database, open_database
@@ -101,6 +102,9 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         command.set_defaults(run=run, parser=command)
 
+    download = commands.add_parser("backfill", help="download candles; goes on where it stopped")
+    add_arguments(download)
+    download.set_defaults(run=_backfill, parser=download)
     audit = commands.add_parser("audit", help="recompute every ledger; exit 1 if one disagrees")
     audit.set_defaults(run=_audit, parser=audit)
     reverse = commands.add_parser("reverse", help="correct a mistake by a reversing transfer")
@@ -224,6 +228,17 @@ def _reverse(options: argparse.Namespace) -> None:
         print(f"the balance is {balance} now")
 
     _run_with_settings(run)
+
+
+def _backfill(options: argparse.Namespace) -> int:
+    code = 0
+
+    async def run(settings: Settings) -> None:
+        nonlocal code
+        code = await backfill(settings, options)
+
+    _run_with_settings(run)
+    return code
 
 
 @contextlib.asynccontextmanager

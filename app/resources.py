@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
-from app.clients.binance import BinanceClient
+from app.clients.binance import AsterClient, BinanceClient
 from app.clients.bybit import BybitClient
 from app.clients.venue_http import venue_http_client
 from app.core.config import PROJECT, Settings
@@ -35,7 +35,12 @@ from app.jobs import (
 from app.jobs.supervisor import Job, JobBoard, supervised
 from app.services.authentication import ApiKeyUses, Authenticator
 from app.services.desk import Desk, open_desk
+from app.domain.instruments import Venue
+from app.jobs import poll_events, purge_idempotency_keys, reconciler, tell_events
+from app.jobs.supervisor import Job, supervised
+from app.services.candles import CandleReader
 from app.services.event_feed import EventFeed
+from app.services.instruments import Listings
 from app.services.market_data import MarketData
 from app.services.passwords import PasswordHasher
 from app.services.ports import PriceSource
@@ -48,6 +53,8 @@ class Resources:
 
     db: Database
     market: MarketData
+    listings: Listings
+    candles: CandleReader
     passwords: PasswordHasher
     events: EventFeed
     desk: Desk
@@ -81,9 +88,18 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 ) as db,
                 open_desk(db, batch_max=settings.orders_per_commit_max) as desk,
                 _open_price_source(settings) as source,
+                open_database(address, pool_size=settings.db_pool_size) as db,
+                open_venues(settings) as venues,
             ):
+                price_venue = Venue(settings.price_source)
+                listings = Listings(
+                    db=db,
+                    sources=venues,
+                    price_venue=price_venue,
+                    strict_lots=settings.strict_lots,
+                )
                 market = MarketData(
-                    source,
+                    venues[price_venue],
                     price_age_seconds_max=settings.price_max_age_seconds,
                     monotonic=time.monotonic,
                     asked=metrics.asked,
@@ -100,6 +116,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     resources = Resources(
                         db=db,
                         market=market,
+                        listings=listings,
+                        candles=CandleReader(db=db, sources=venues, listings=listings),
                         passwords=passwords,
                         events=EventFeed(),
                         desk=desk,
@@ -158,12 +176,18 @@ async def open_address(settings: Settings) -> AsyncIterator[DatabaseAddress]:
 
 
 @asynccontextmanager
-async def _open_price_source(settings: Settings) -> AsyncIterator[PriceSource]:
-    if settings.price_source == "binance":
-        base_url = settings.binance_api_url
-        client: type[BinanceClient | BybitClient] = BinanceClient
-    else:
-        base_url = settings.bybit_base_url
-        client = BybitClient
-    async with venue_http_client(base_url) as http:
-        yield client(http, timeout_seconds=settings.bybit_timeout_seconds)
+async def open_venues(
+    settings: Settings,
+) -> AsyncIterator[dict[Venue, BybitClient | BinanceClient]]:
+    """A client for each venue; none is asked anything before somebody needs it."""
+    timeout_seconds = settings.bybit_timeout_seconds
+    async with (
+        venue_http_client(settings.bybit_base_url) as bybit,
+        venue_http_client(settings.binance_api_url) as binance,
+        venue_http_client(settings.aster_api_url) as aster,
+    ):
+        yield {
+            Venue.BYBIT: BybitClient(bybit, timeout_seconds=timeout_seconds),
+            Venue.BINANCE: BinanceClient(binance, timeout_seconds=timeout_seconds),
+            Venue.ASTER: AsterClient(aster, timeout_seconds=timeout_seconds),
+        }

@@ -118,6 +118,8 @@ def settings_for(address: DatabaseAddress, exchange_url: str, **changes: object)
         "db_pool_size": 10,
         "jwt_secret_key": SECRET,
         "bybit_base_url": exchange_url,
+        "binance_api_url": exchange_url,  # which knows nothing of theirs: no test leaves loopback
+        "aster_api_url": exchange_url,
         "bybit_timeout_seconds": 2.0,
         "price_max_age_seconds": 0.0,
         "rate_limit_per_minute": 0,  # a whole suite comes from one address

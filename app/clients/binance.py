@@ -238,12 +238,12 @@ class AsterClient(BinanceClient):
 
 
 def _row(item: object) -> tuple[int, list[object]]:
-    """Open time and six texts; a time of 0, which nothing has, where it is no such row."""
+    """Open time and six texts; a negative time where it is no such row."""
     match item:
         case [int(open_ms), first, high, low, last, volume, int(), turnover, *_]:
             return open_ms, [first, high, low, last, volume, turnover]
         case _:
-            return 0, []
+            return -1, []
 
 
 def _instrument(item: Mapping[str, Any], venue: Venue, category: Category) -> Instrument | None:

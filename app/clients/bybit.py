@@ -255,12 +255,12 @@ class BybitClient:
 
 
 def _row(item: object) -> tuple[int, list[object]]:
-    """Open time and six texts; a time of 0, which nothing has, where it is no such row."""
+    """Open time and six texts; a negative time where it is no such row."""
     match item:
         case [str(open_ms), *texts] if open_ms.isdecimal() and len(open_ms) < LENGTH_MS_MAX:
             return int(open_ms), texts
         case _:
-            return 0, []
+            return -1, []
 
 
 def _instrument(item: Mapping[str, Any], category: Category) -> Instrument | None:

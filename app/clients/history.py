@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def instant_of(time_ms: object) -> datetime | None:
     """Milliseconds since 1970 UTC as an instant; None for anything else."""
-    if type(time_ms) is not int or not 0 < time_ms < TIME_MS_LIMIT:
+    if type(time_ms) is not int or not 0 <= time_ms < TIME_MS_LIMIT:
         return None
     return datetime.fromtimestamp(time_ms // 1000, UTC).replace(microsecond=time_ms % 1000 * 1000)
 

@@ -200,6 +200,19 @@ class Settings(BaseSettings):
     binance_api_url: Url = Field(
         "https://api.binance.com", description="Binance spot, with PRICE_SOURCE=binance."
     )
+    aster_api_url: Url = Field(
+        "https://fapi.asterdex.com", description="AsterDEX futures: candles and instruments."
+    )
+    strict_lots: bool = Field(
+        False,
+        description="Whether an order has to keep the venue's lot rules for its instrument.",
+    )
+    candle_retention_days: int = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="How long candles are kept; whole months are dropped. 0 keeps them all.",
+    )
     starting_balance: StartingBalance = Field(Decimal(0), description="What a new account holds.")
     rate_limit_per_minute: int = Field(
         6000,

@@ -13,6 +13,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Final
 
+from app.domain.errors import Refused
 from app.domain.money import EXACT, ZERO
 from app.domain.quotes import PRICE_TEXT
 
@@ -61,11 +62,16 @@ _BY_SPELLING: Final = {
 SPELLINGS: Final = tuple(_BY_SPELLING)
 """Every way to write an interval: ours, then Bybit's."""
 
-_STEPS: Final = {
+STEPS: Final = {
     **{i: timedelta(minutes=int(BYBIT_SPELLING[i])) for i in list(Interval)[:10]},
     Interval.DAY: timedelta(days=1),
     Interval.WEEK: timedelta(weeks=1),
 }
+"""Every interval of one length; a month is none."""
+
+RANGE_MAX: Final = timedelta(days=3650)
+"""What one request or download may ask for: less than ten years."""
+
 _MONDAY: Final = datetime(1970, 1, 5, tzinfo=UTC)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS_IN_YEAR: Final = 12
@@ -99,6 +105,25 @@ class Span:
 
     begin_at: datetime
     end_at: datetime
+
+
+class CandleRangeRefused(Refused):
+    """No candles can be asked for in this range."""
+
+    code = "candle_range"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+
+
+def check_range(begin_at: datetime, end_at: datetime) -> None:
+    """Raise CandleRangeRefused for a range that is empty or ten years long."""
+    if begin_at >= end_at:
+        raise CandleRangeRefused("from has to lie before to")
+    if end_at - begin_at >= RANGE_MAX:
+        raise CandleRangeRefused(
+            f"a range has to be shorter than {RANGE_MAX.days} days: ask for it in parts"
+        )
 
 
 def parse_interval(text: str) -> Interval | None:
@@ -140,7 +165,7 @@ def open_of(instant: datetime, interval: Interval) -> datetime:
     if interval is Interval.MONTH:
         return datetime(instant.year, instant.month, 1, tzinfo=UTC)
     origin = _MONDAY if interval is Interval.WEEK else _EPOCH
-    return instant - (instant - origin) % _STEPS[interval]
+    return instant - (instant - origin) % STEPS[interval]
 
 
 def first_open_from(instant: datetime, interval: Interval) -> datetime:
@@ -152,7 +177,7 @@ def first_open_from(instant: datetime, interval: Interval) -> datetime:
 def advance(open_time: datetime, interval: Interval, count: int = 1) -> datetime:
     """The open time so many candles later."""
     if interval is not Interval.MONTH:
-        return open_time + _STEPS[interval] * count
+        return open_time + STEPS[interval] * count
     months = open_time.year * _MONTHS_IN_YEAR + open_time.month - 1 + count
     return datetime(months // _MONTHS_IN_YEAR, months % _MONTHS_IN_YEAR + 1, 1, tzinfo=UTC)
 
@@ -160,7 +185,7 @@ def advance(open_time: datetime, interval: Interval, count: int = 1) -> datetime
 def count_opens(span: Span, interval: Interval) -> int:
     """How many candles open in a span whose ends are open times."""
     if interval is not Interval.MONTH:
-        return (span.end_at - span.begin_at) // _STEPS[interval]
+        return (span.end_at - span.begin_at) // STEPS[interval]
     years = span.end_at.year - span.begin_at.year
     return years * _MONTHS_IN_YEAR + span.end_at.month - span.begin_at.month
 

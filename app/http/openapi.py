@@ -137,6 +137,7 @@ _SAMPLES: Final[Mapping[str, object]] = {
     "offered": (Category.SPOT,),
     "rule": "BTCUSDT: the quantity has to be a multiple of the lot step 0.000001",
     "nearest": Decimal("0.000012"),
+    "problem": "from has to lie before to",
 }
 """Made-up data for the examples of errors that carry some, by the name of the argument."""
 

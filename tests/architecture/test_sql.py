@@ -66,6 +66,7 @@ NOW = datetime.now(UTC)
 KEY_HASH = bytes(32)
 WINDOW = timedelta(minutes=15)
 ATTEMPT = [["login"] * 2, ["10.0.0.77"] * 2, [None, "a@example.com"]]
+DAY, NEXT_DAY = datetime(2025, 2, 1, tzinfo=UTC), datetime(2025, 2, 2, tzinfo=UTC)
 HOT: dict[tuple[str, str], tuple[list[object], str]] = {
     **{
         ("grounds", f"get_ground {index}"): (
@@ -128,6 +129,18 @@ HOT: dict[tuple[str, str], tuple[list[object], str]] = {
     ("attempts", "insert_attempt"): ([*ATTEMPT, WINDOW], "attempts_pkey"),
     ("attempts", "remove_attempt"): (["login", "10.0.0.77", "a@example.com", NOW], "attempts_pkey"),
     ("attempts", "delete_attempts"): (["login", "10.0.0.77", "a@example.com"], "attempts_pkey"),
+    ("instruments", "get_instrument"): (["bybit", "spot", "S3"], "instruments_pkey"),
+    ("instruments", "get_instruments"): (
+        ["bybit", "spot", None, "S3", 100],
+        "instruments_pkey",
+    ),
+    ("candles", "get_series"): (["bybit", "spot", "S3", "1m"], "candle_series_key"),
+    ("candles", "get_candles"): ([7, DAY, NEXT_DAY, 1000], "candles_2025_02_pkey"),
+    ("candles", "get_stretches"): (
+        [7, DAY, NEXT_DAY, timedelta(minutes=1)],
+        "candles_2025_02_pkey",
+    ),
+    ("candles", "get_gaps"): ([7, DAY, NEXT_DAY], "candle_gaps_pkey"),
 }
 
 
@@ -235,6 +248,28 @@ async def crowded(clone: CloneDatabase) -> AsyncIterator[Connection]:
             ARRAY[now()]
         FROM row_of
     """)
+        INSERT INTO instruments
+        SELECT venue, category, 'S' || g, 'S', 'USDT', 'Trading', 1, 1, 1, 1, 1, now()
+        FROM unnest('{bybit,aster}'::text[]) AS venue,
+            unnest('{spot,linear}'::text[]) AS category, generate_series(1, 1000) AS g
+    """)
+    await conn.execute("""
+        INSERT INTO candle_series (id, venue, category, symbol, interval)
+        SELECT g, 'bybit', 'spot', 'S' || g, '1m' FROM generate_series(1, 2000) AS g
+    """)
+    await conn.execute("SELECT ensure_candle_partitions('2025-01-01', '2025-04-01')")
+    await conn.execute("""
+        INSERT INTO candles
+        SELECT minute, series, 1, 2, 1, 2, 1, 1 FROM generate_series(1, 10) AS series,
+            generate_series('2025-01-28'::timestamptz, '2025-02-07', '1 minute') AS minute
+    """)
+    await conn.execute("""
+        INSERT INTO candle_gaps SELECT series, '2020-01-01'::timestamptz + g * interval '1 day',
+            '2020-01-01'::timestamptz + g * interval '1 day 1 hour'
+        FROM generate_series(1, 10) AS series, generate_series(1, 1000) AS g
+    """)
+    for table in ("instruments", "candle_series", "candles", "candle_gaps"):
+        await conn.execute("ANALYZE " + table)
     for table in (
         "ledger_accounts", "ledger_transfers", "ledger_entries", "ledger_alarms", "events", "fills",
         "idempotency_keys", "sessions", "refresh_tokens", "api_keys",
