@@ -21,29 +21,28 @@ from app.db.dataframes import database_address
 from app.db.embedded import embedded_postgres
 from app.db.migrate import migrate, newest_version
 from app.db.reach import check_usable
+from app.domain.instruments import Venue
 from app.domain.registration import Registration, RegistrationMode
 from app.jobs import (
     check_streams,
+    drop_old_candles,
     note_api_key_uses,
     poll_events,
     purge_attempts,
     purge_idempotency_keys,
     purge_sessions,
     reconciler,
+    refresh_instruments,
     tell_events,
 )
 from app.jobs.supervisor import Job, JobBoard, supervised
 from app.services.authentication import ApiKeyUses, Authenticator
-from app.services.desk import Desk, open_desk
-from app.domain.instruments import Venue
-from app.jobs import poll_events, purge_idempotency_keys, reconciler, tell_events
-from app.jobs.supervisor import Job, supervised
 from app.services.candles import CandleReader
+from app.services.desk import Desk, open_desk
 from app.services.event_feed import EventFeed
 from app.services.instruments import Listings
 from app.services.market_data import MarketData
 from app.services.passwords import PasswordHasher
-from app.services.ports import PriceSource
 from app.services.readiness import Readiness
 
 
@@ -87,8 +86,6 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     address, pool_size=settings.db_pool_size, acquired=metrics.acquired
                 ) as db,
                 open_desk(db, batch_max=settings.orders_per_commit_max) as desk,
-                _open_price_source(settings) as source,
-                open_database(address, pool_size=settings.db_pool_size) as db,
                 open_venues(settings) as venues,
             ):
                 price_venue = Venue(settings.price_source)
@@ -131,7 +128,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         metrics=metrics,
                         registrations_per_hour=settings.registrations_per_hour,
                     )
-                    async with supervised(_jobs(resources, address), board=resources.jobs):
+                    jobs = _jobs(resources, address, days=settings.candle_retention_days)
+                    async with supervised(jobs, board=resources.jobs):
                         yield resources
                 finally:
                     await readiness.aclose()
@@ -141,8 +139,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         passwords.close()
 
 
-def _jobs(resources: Resources, address: DatabaseAddress) -> dict[str, Job]:
-    """What runs in the background of this process, by name."""
+def _jobs(resources: Resources, address: DatabaseAddress, *, days: int) -> dict[str, Job]:
+    """What runs in the background of this process, by name; candles are kept for `days`."""
     db, events = resources.db, resources.events
     jobs: dict[str, Callable[..., Awaitable[None]]] = {
         "purge_idempotency_keys": partial(purge_idempotency_keys.run, db),
@@ -153,6 +151,8 @@ def _jobs(resources: Resources, address: DatabaseAddress) -> dict[str, Job]:
         "check_streams": partial(check_streams.run, db, events),
         "note_api_key_uses": partial(note_api_key_uses.run, db, resources.api_key_uses),
         "tell_events": partial(tell_events.run, address, events),
+        "refresh_instruments": partial(refresh_instruments.run, resources.listings, address),
+        "drop_old_candles": partial(drop_old_candles.run, db, days=days),
     }
     succeeded = resources.metrics.job_succeeded
     return {name: partial(job, done=partial(succeeded, name)) for name, job in jobs.items()}

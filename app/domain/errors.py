@@ -6,6 +6,7 @@ GoblinError
 ├── NotFound             it does not exist for the caller 404
 ├── Refused              understood, but a rule says no   400
 ├── Conflict             another request is in the way    409
+├── NotAcceptable        not in a form that was asked for 406
 ├── Invalid              the request cannot be understood 422
 ├── TooManyRequests      wait, then ask again             429
 ├── UpstreamUnavailable  the venue cannot be asked        503
@@ -56,6 +57,12 @@ class Refused(GoblinError):
     """Understood, and a rule of the sandbox says no. Nothing was changed."""
 
     code = "refused"
+
+
+class NotAcceptable(GoblinError):
+    """The answer does not come in any of the forms that the caller accepts."""
+
+    code = "not_acceptable"
 
 
 class Conflict(GoblinError):

@@ -9,7 +9,7 @@ from app.core.constants import ORDER_CLOSED
 from app.domain.answers import Answer
 from app.domain.audit import LedgerStopped
 from app.domain.errors import UpstreamInvalid, UpstreamUnavailable
-from app.domain.instruments import Symbol
+from app.domain.instruments import LotRuleBroken, Symbol
 from app.domain.ledger import BeforeTheLedger
 from app.domain.orders import (
     ActiveOrderExists,
@@ -55,7 +55,7 @@ router = Router(prefix="/order", tag="order")
 
 _CLOSED = {"message": ORDER_CLOSED, "data": CLOSED_ORDER}
 _UPSTREAM = (OrderSymbolUnknown, UpstreamInvalid, UpstreamUnavailable)
-_OPENING = (InsufficientBalance, ActiveOrderExists, *_UPSTREAM)
+_OPENING = (InsufficientBalance, ActiveOrderExists, LotRuleBroken, *_UPSTREAM)
 _CLOSING = (OrderNotFound, BalanceLimitExceeded, *_UPSTREAM)
 
 
@@ -81,10 +81,12 @@ async def create_order(body: OrderCreate, change: ChangeOf) -> Response:
     symbol = Symbol(body.symbol)
 
     async def opening() -> Opening:
+        priced = await trading.fill_price(change.resources.market, symbol)
+        await change.resources.listings.check_order(symbol, body.quantity, priced)
         return _opening(
             body,
             user_id=change.user.id,
-            priced=await trading.fill_price(change.resources.market, symbol),
+            priced=priced,
             request_id=change.request_id,
         )
 
@@ -100,13 +102,14 @@ async def create_order(body: OrderCreate, change: ChangeOf) -> Response:
     "/preview",
     summary="What would happen",
     example={"data": PREVIEW},
-    errors=(*_UPSTREAM, LedgerStopped),
+    errors=(*_UPSTREAM, LotRuleBroken, LedgerStopped),
 )
 async def preview_order(
     body: OrderCreate, user: ReadingUser, resources: ResourcesOf, request: Request
 ) -> StandardResponse[OrderPreview]:
     """The price, the cost and the balance after buying, or the refusal; books nothing."""
     priced = await trading.fill_price(resources.market, Symbol(body.symbol))
+    await resources.listings.check_order(Symbol(body.symbol), body.quantity, priced)
     opening = _opening(body, user_id=user.id, priced=priced, request_id=request.state.request_id)
     outcome = await trading.preview(resources.db, opening)
     return StandardResponse(data=OrderPreview.of(outcome))

@@ -248,6 +248,7 @@ async def crowded(clone: CloneDatabase) -> AsyncIterator[Connection]:
             ARRAY[now()]
         FROM row_of
     """)
+    await conn.execute("""
         INSERT INTO instruments
         SELECT venue, category, 'S' || g, 'S', 'USDT', 'Trading', 1, 1, 1, 1, 1, now()
         FROM unnest('{bybit,aster}'::text[]) AS venue,

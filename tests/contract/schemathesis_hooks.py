@@ -16,6 +16,9 @@ BEYOND_THE_SCHEMA = {
     ("body.new_password", "value_error"): "bytes of UTF-8",
     ("body.expires_at", "value_error"): "in the future",
     ("query.as_of", "value_error"): "not in the future",
+    ("query.from", "value_error"): "an instant from 1970 to 2099",
+    ("query.to", "value_error"): "an instant from 1970 to 2099",
+    ("query.cursor", "value_error"): "an instant from 1970 to 2099",
 }
 _COMPLAINTS_ABOUT_FORM = ("validation_error", "value_not_storable", "bad_request")
 
