@@ -39,7 +39,10 @@ FORMATS: Final[Mapping[str, Callable[[CandlePage], bytes]]] = {
     "application/vnd.apache.arrow.stream": arrow_page,
     "application/vnd.apache.parquet": parquet_page,
 }
-_BINARY: Final = {"schema": {"type": "string", "format": "binary"}}
+_BINARY: Final = {
+    "schema": {"type": "string", "format": "binary"},
+    "example": "the columns of the CSV: timestamp[ms, UTC], then decimal128(38, 18)",
+}
 _CSV: Final = {
     "schema": {"type": "string"},
     "example": "open_time,open,high,low,close,volume,turnover\n"

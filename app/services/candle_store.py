@@ -20,7 +20,6 @@ from app.domain.candles import (
     Candle,
     Interval,
     Span,
-    advance,
     count_opens,
     first_open_from,
     merged_spans,
@@ -37,6 +36,8 @@ SCANNED_MAX: Final = 50_000
 
 PATIENCE_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """How a long download waits for a venue that cannot be asked, before it gives up."""
+
+SHORTEST: Final = STEPS[Interval.MINUTE]
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +82,12 @@ async def open_series(
 
 
 async def store(db: Database, series: Series, closed: Sequence[Candle]) -> Inserted:
-    """Store closed candles, ascending: the one way in for downloads and live streams.
+    """Store closed candles of one series."""
+    return await store_many(db, [(series, candle) for candle in closed])
+
+
+async def store_many(db: Database, closed: Sequence[tuple[Series, Candle]]) -> Inserted:
+    """Store closed candles of any series: the one way in for downloads and live streams.
 
     A candle that is stored already stays as it is. One that arrives with other numbers is
     logged and not believed: a closed candle does not change, and what was computed from the
@@ -89,15 +95,25 @@ async def store(db: Database, series: Series, closed: Sequence[Candle]) -> Inser
     """
     if not closed:
         return Inserted(count=0, differing=())
-    span = Span(begin_at=closed[0].open_time, end_at=advance(closed[-1].open_time, series.interval))
+    span = Span(
+        begin_at=min(candle.open_time for _, candle in closed),
+        end_at=max(candle.open_time for _, candle in closed) + SHORTEST,
+    )
     async with db.transaction() as conn:
         await candles.ensure_partitions(conn, span=span)
-        inserted = await candles.insert_candles(conn, series_id=series.id, candles=closed)
-    for open_time in inserted.differing:
+        inserted = await candles.insert_candles(
+            conn,
+            series_ids=[series.id for series, _ in closed],
+            candles=[candle for _, candle in closed],
+        )
+    known = {series.id: series for series, _ in closed}
+    for series_id, open_time in inserted.differing:
+        series = known[series_id]
         _log.error(
             "a closed candle came with other numbers; the first ones stay",
             extra={
                 "venue": series.venue,
+                "category": series.category,
                 "symbol": series.symbol,
                 "interval": series.interval,
                 "open_time": open_time.isoformat(),

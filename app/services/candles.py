@@ -4,8 +4,10 @@ An answer is never silently short. What the venue never had is a gap, and what c
 had now is missing; both are named.
 """
 
+import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -26,6 +28,7 @@ from app.domain.candles import (
     stretches,
     uncovered,
 )
+from app.domain.errors import UpstreamUnavailable
 from app.domain.instruments import Category, Symbol, Venue
 from app.services.candle_store import fill, known_spans, open_series
 from app.services.instruments import Listings
@@ -33,6 +36,9 @@ from app.services.ports import MarketSource
 
 FETCHED_MAX: Final = 5000
 """Candles that are fetched while a reader waits; more of them is work for a backfill."""
+
+READERS_MAX: Final = 50
+"""How many may wait for one venue at the same time."""
 
 MINUTES_MAX: Final = 100_000
 """Minutes that one answer may be made of; candles of more are fetched as they are."""
@@ -74,6 +80,9 @@ class CandleReader:
     db: Database
     sources: Mapping[Venue, MarketSource]
     listings: Listings
+    readers_max: int = READERS_MAX
+    _turns: dict[Venue, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    _waiting: Counter[Venue] = field(default_factory=Counter)
 
     async def read(self, query: CandleQuery) -> CandlePage:
         """A page of closed candles.
@@ -107,9 +116,7 @@ class CandleReader:
             end_at = max(window.begin_at, min(window.end_at, closed))
             window = Span(begin_at=window.begin_at, end_at=end_at)
             page = _page(query, window)
-            for hole in _clipped(missing, page):
-                async for _ in fill(self.db, source, series, hole, patience_seconds=()):
-                    pass
+            await self._fetch(query.venue, series, _clipped(missing, page))
             missing, gaps = await self._look(series, page)
             missing = [left for hole in missing for left in uncovered(hole, made_spans)]
         async with self.db.connection() as conn:
@@ -125,6 +132,23 @@ class CandleReader:
             missing=_clipped(missing, page),
             next_cursor=page.end_at if page.end_at < window.end_at else None,
         )
+
+    async def _fetch(self, venue: Venue, series: Series, missing: Sequence[Span]) -> None:
+        """One reader at a time: the next finds what this one has stored, and the venue its peace.
+
+        Raises UpstreamUnavailable when too many wait already.
+        """
+        source = self.sources[venue]
+        if self._waiting[venue] >= self.readers_max:
+            raise UpstreamUnavailable(source.venue)
+        self._waiting[venue] += 1
+        try:
+            async with self._turns[venue]:
+                for hole in missing:
+                    async for _ in fill(self.db, source, series, hole, patience_seconds=()):
+                        pass
+        finally:
+            self._waiting[venue] -= 1
 
     async def _look(self, series: Series, span: Span) -> tuple[list[Span], list[Span]]:
         async with self.db.connection() as conn:

@@ -27,7 +27,7 @@ from app.domain.candles import Candle, Interval, Span, advance, open_of
 from app.domain.errors import UpstreamUnavailable
 from app.domain.instruments import Category, Symbol, Venue
 from app.replay import ReplayExchange, replay
-from app.services.candle_store import Progress, fill, known_spans, open_series, store
+from app.services.candle_store import Progress, fill, known_spans, open_series, store, store_many
 from pyarrow import parquet
 from tests.conftest import CloneDatabase, settings_for
 
@@ -230,7 +230,7 @@ async def test_a_closed_candle_never_changes_and_another_story_is_logged(
         other = [candle("2025-01-31T23:59", "3"), candle("2025-02-01T00:00"),
                  candle("2025-02-01T00:01")]  # fmt: skip
         inserted = await store(its.db, series, other)
-        assert (inserted.count, inserted.differing) == (1, [at("2025-01-31T23:59")])
+        assert (inserted.count, inserted.differing) == (1, [(series.id, at("2025-01-31T23:59"))])
         assert "other numbers" in caplog.text
         stored = await its.stored(series, span("2025-01-01", "2025-03-01"))
         assert stored == [*first, candle("2025-02-01T00:01")]
@@ -258,6 +258,18 @@ async def test_the_live_stream_and_the_download_meet_without_overlap_or_hole(
         stored = await its.stored(series, whole)
         assert len(stored) == 240
         assert stored[60:] == live
+
+
+async def test_a_minute_of_many_series_is_stored_at_once(clone: CloneDatabase) -> None:
+    async with ground(clone, None, "2025-03-15T00:00Z") as its:
+        bitcoin = await its.series("BTCUSDT", Interval.MINUTE)
+        ether = await its.series("ETHUSDT", Interval.MINUTE)
+        minute = [(ether, candle("2025-01-01", "4")), (bitcoin, candle("2025-01-01"))]
+        assert (await store_many(its.db, minute)).count == 2
+        assert (await store_many(its.db, minute)).count == 0
+        whole = span("2025-01-01", "2025-01-02")
+        assert await its.stored(ether, whole) == [candle("2025-01-01", "4")]
+        assert await its.stored(bitcoin, whole) == [candle("2025-01-01")]
 
 
 async def test_months_that_are_too_old_are_dropped_whole(clone: CloneDatabase) -> None:
@@ -291,7 +303,9 @@ async def test_a_role_that_may_not_create_tables_can_begin_a_month(clone: CloneD
         month = span("2031-12-31T23:00", "2032-01-01T01:00")
         await candles.ensure_partitions(admin, span=month)
         await candles.insert_candles(
-            admin, series_id=series.id, candles=[candle("2031-12-31T23:59"), candle("2032-01-01")]
+            admin,
+            series_ids=[series.id] * 2,
+            candles=[candle("2031-12-31T23:59"), candle("2032-01-01")],
         )
         assert len(await candles.get_candles(admin, series_id=series.id, span=month, limit=10)) == 2
     finally:

@@ -33,10 +33,10 @@ async def test_candles_move_into_a_hypertable_and_are_read_and_written_as_before
         ]  # fmt: skip
         whole = Span(begin_at=days[0].open_time, end_at=datetime(2025, 3, 1, tzinfo=UTC))
         await candles.ensure_partitions(conn, span=whole)
-        await candles.insert_candles(conn, series_id=series.id, candles=days[:1])
+        await candles.insert_candles(conn, series_ids=[series.id], candles=days[:1])
         await conn.execute((PROJECT / "db" / "timescale" / "candles_hypertable.sql").read_text())
         await candles.ensure_partitions(conn, span=whole)
-        inserted = await candles.insert_candles(conn, series_id=series.id, candles=days)
+        inserted = await candles.insert_candles(conn, series_ids=[series.id] * 2, candles=days)
         assert inserted.count == 1
         read = await candles.get_candles(conn, series_id=series.id, span=whole, limit=9)
         assert read == days

@@ -32,7 +32,7 @@ class Inserted:
     """How many candles were new, and which of the others differ from what is stored."""
 
     count: int
-    differing: Sequence[datetime]
+    differing: Sequence[tuple[SeriesId, datetime]]
 
 
 def _series(row: Row) -> Series:
@@ -119,33 +119,38 @@ async def drop_partitions(conn: Connection, *, before: datetime) -> list[str]:
 
 
 async def insert_candles(
-    conn: Connection, *, series_id: SeriesId, candles: Sequence[Candle]
+    conn: Connection, *, series_ids: Sequence[SeriesId], candles: Sequence[Candle]
 ) -> Inserted:
-    """Write closed candles. What is stored already stays; where it differs, that is told."""
+    """Write closed candles, each of the series beside it; no candle twice.
+
+    What is stored already stays; where it differs, that is told.
+    """
     rows = await conn.fetch(
         """
         WITH sent AS (
-            SELECT open_time, open, high, low, close, volume, turnover
+            SELECT series_id, open_time, open, high, low, close, volume, turnover
             FROM unnest(
-                $2::timestamptz[], $3::numeric[], $4::numeric[], $5::numeric[], $6::numeric[],
-                $7::numeric[], $8::numeric[]
-            ) AS s (open_time, open, high, low, close, volume, turnover)
+                $1::int[], $2::timestamptz[], $3::numeric[], $4::numeric[], $5::numeric[],
+                $6::numeric[], $7::numeric[], $8::numeric[]
+            ) AS s (series_id, open_time, open, high, low, close, volume, turnover)
         ), inserted AS (
             INSERT INTO candles
                 (series_id, open_time, open, high, low, close, volume, turnover)
-            SELECT $1, open_time, open, high, low, close, volume, turnover FROM sent
+            SELECT series_id, open_time, open, high, low, close, volume, turnover
+            FROM sent
+            ORDER BY series_id, open_time  -- two writers wait for each other in one order
             ON CONFLICT (series_id, open_time) DO NOTHING
             RETURNING 1
         )
-        SELECT NULL AS differs_at, count(*) AS count FROM inserted
+        SELECT NULL AS series_id, NULL AS differs_at, count(*) AS count FROM inserted
         UNION ALL
-        SELECT sent.open_time, 0
+        SELECT sent.series_id, sent.open_time, 0
         FROM sent
-        JOIN candles known ON known.series_id = $1 AND known.open_time = sent.open_time
+        JOIN candles known USING (series_id, open_time)
         WHERE (known.open, known.high, known.low, known.close, known.volume, known.turnover)
             <> (sent.open, sent.high, sent.low, sent.close, sent.volume, sent.turnover)
         """,
-        series_id,
+        series_ids,
         [candle.open_time for candle in candles],
         [candle.open for candle in candles],
         [candle.high for candle in candles],
@@ -156,7 +161,11 @@ async def insert_candles(
     )
     return Inserted(
         count=sum(row["count"] for row in rows),
-        differing=sorted(row["differs_at"] for row in rows if row["differs_at"] is not None),
+        differing=sorted(
+            (SeriesId(row["series_id"]), row["differs_at"])
+            for row in rows
+            if row["differs_at"] is not None
+        ),
     )
 
 
@@ -206,21 +215,6 @@ async def get_stretches(
         step,
     )
     return [_span(row) for row in rows]
-
-
-async def get_last_open_time(
-    conn: Connection, *, series_id: SeriesId, before: datetime
-) -> datetime | None:
-    """When the newest stored candle before the instant opens."""
-    found: datetime | None = await conn.fetchval(
-        """
-        SELECT open_time FROM candles WHERE series_id = $1 AND open_time < $2
-        ORDER BY open_time DESC LIMIT 1
-        """,
-        series_id,
-        before,
-    )
-    return found
 
 
 async def get_gaps(conn: Connection, *, series_id: SeriesId, span: Span) -> list[Span]:

@@ -1,8 +1,10 @@
+import asyncio
 import csv
 import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +14,7 @@ import httpx
 import pyarrow as pa
 import pytest
 from app.domain.candles import Interval, Span
-from app.domain.errors import NotAcceptable
+from app.domain.errors import NotAcceptable, UpstreamUnavailable
 from app.domain.instruments import Category, Symbol, Venue
 from app.replay import ReplayExchange, replay
 from app.schemas.candles import META_KEY, arrow_page
@@ -238,6 +240,35 @@ async def test_more_than_a_reader_waits_for_is_named_as_missing_and_not_fetched(
 
         wide = await asked(client, symbol="BTCUSDT", interval="1d", limit=100)
         assert len(wide["data"]["candles"]) == 100, "days of too many minutes are fetched as days"
+
+
+async def test_readers_of_the_same_candles_share_one_fetch_and_a_crowd_is_turned_away(
+    clone: CloneDatabase,
+) -> None:
+    async with installed(clone, None, "2025-01-05T00:00:00Z") as (running, client, exchange):
+        query: dict[str, str | int] = {"symbol": "SOLUSDT", "interval": "1h"}
+        await asked(client, **query, limit=1, to="2024-01-01")
+        before = exchange.requests.count(KLINE)
+        bodies = await asyncio.gather(*(asked(client, **query, to="2025-01-01") for _ in range(8)))
+        assert all(body == bodies[0] for body in bodies)
+        assert len(bodies[0]["data"]["candles"]) == 1000
+        assert exchange.requests.count(KLINE) == before + 1
+
+        reader = replace(running.resources.candles, readers_max=1)
+        wanted = CandleQuery(
+            venue=Venue.BYBIT,
+            category=Category.SPOT,
+            symbol=Symbol("SOLUSDT"),
+            interval=Interval.HOUR,
+            end_at=datetime(2024, 6, 1, tzinfo=UTC),
+            limit=10,
+        )
+        exchange.faults.add("delay", times=1, path=KLINE, seconds=0.5)
+        answers = await asyncio.gather(
+            *(reader.read(wanted) for _ in range(3)), return_exceptions=True
+        )
+        turned_away = [answer for answer in answers if isinstance(answer, UpstreamUnavailable)]
+        assert len(turned_away) == 2
 
 
 async def test_a_table_has_the_same_numbers_to_the_last_digit(

@@ -358,6 +358,8 @@ async def test_aster_speaks_as_binance_does_and_trades_linear_contracts_only() -
 
     (row,) = aster_sample("GetKlines")
     client, _ = answering(AsterClient, httpx.Response(200, json=[row]))
+    oldest = await client.fetch_first_open(BTCUSDT, Category.LINEAR, Interval.HOURS_4)
+    assert oldest == at("2017-07-03")
     (candle,) = await client.fetch_candles(
         BTCUSDT,
         Category.LINEAR,
