@@ -1,7 +1,8 @@
 """scripts/bench candles: bytes of a stored candle, and what reading and writing them costs.
 
 Minutes of 500 symbols, written minute by minute as live streams would, so that the rows of
-one series lie as far apart as they ever do; --downloaded lays them together. Not part of the gate: it takes minutes.
+one series lie as far apart as they ever do; --downloaded lays them together.
+Not part of the gate: it takes minutes.
 """
 
 import argparse
@@ -42,6 +43,12 @@ _FILL = """
         LATERAL (SELECT round((100000 + random() * 9999)::numeric, 1) + series * 0 AS price) AS p
     ORDER BY CASE WHEN $4 THEN series END, minute
 """
+_EXPLAIN = """
+    EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, SUMMARY)
+    SELECT open_time, close FROM candles
+    WHERE series_id = 250 AND open_time >= $1 AND open_time < $2
+    ORDER BY open_time
+"""
 _SIZES = """
     SELECT sum(pg_relation_size(inhrelid))::bigint AS heap,
         sum(pg_indexes_size(inhrelid))::bigint AS indexes
@@ -62,16 +69,20 @@ async def run(*, rows: int, downloaded: bool) -> None:
             print_sizes(stored, heap=sizes["heap"], indexes=sizes["indexes"])
             async with open_database(address, pool_size=4) as db:
                 await measure(db, minutes=minutes)
-            plan = await conn.fetch(
-                "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) SELECT open_time, close FROM candles "
-                "WHERE series_id = 250 AND open_time >= $1 AND open_time < $2 ORDER BY open_time",
-                BEGIN_AT,
-                BEGIN_AT + timedelta(days=1),
-            )
-            print("\nThe plan of a day of minutes", *(row[0] for row in plan), sep="\n  ")
+            await explain(conn, "B-tree (the primary key)")
+            async with conn.transaction():
+                await conn.execute("ALTER TABLE candles DROP CONSTRAINT candles_pkey")
+                await conn.execute("CREATE INDEX ON candles USING brin (open_time)", timeout=600)
+                await explain(conn, "BRIN on the open time, without the primary key")
             await conn.close()
     finally:
         shutil.rmtree(folder)
+
+
+async def explain(conn: Any, title: str) -> None:
+    day = (BEGIN_AT + timedelta(days=1), BEGIN_AT + timedelta(days=2))
+    lines = [row[0] for row in await conn.fetch(_EXPLAIN, *day, timeout=600)]
+    print(f"\nA day of minutes by {title}", *lines, sep="\n  ")
 
 
 async def fill(conn: Any, *, minutes: int, downloaded: bool) -> None:
