@@ -84,8 +84,12 @@ def tickers(market: Market, now_ms: int, query: Query) -> Result:
                 if option.spec.base_coin == base_coin
                 and query.get("expDate", "") in ("", option.symbol.split("-")[1])
             ]
-    shape = _TICKERS[category]
-    return {"category": category, "list": [shape(instrument, now_ms) for instrument in found]}
+    return {"category": category, "list": [ticker(instrument, now_ms) for instrument in found]}
+
+
+def ticker(instrument: Instrument, now_ms: int) -> Result:
+    """One entry of the list, of an instrument that is listed."""
+    return _TICKERS[instrument.category](instrument, now_ms)
 
 
 def _kline_instrument(market: Market, category: Category, symbol: str) -> Instrument:

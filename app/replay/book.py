@@ -89,14 +89,14 @@ def recent_trades(market: Market, now_ms: int, query: Mapping[str, str]) -> dict
     newest_ms = now_ms - now_ms % SECOND_MS
     trades = []
     for rank in range(limit):
-        trade = _trade(instrument, newest_ms - rank * SECOND_MS)
+        trade = trade_at(instrument, newest_ms - rank * SECOND_MS)
         if trade is None:
             break
         trades.append(trade)
     return {"category": category, "list": trades}
 
 
-def _trade(instrument: Instrument, at_ms: int) -> dict[str, Any] | None:
+def trade_at(instrument: Instrument, at_ms: int) -> dict[str, Any] | None:
     """The trade of one second, None before the recording."""
     candle = instrument.history.at(at_ms)
     if candle is None:

@@ -13,14 +13,15 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from app.replay.clock import ReplayClock, iso_time, parse_instant_ms
-from app.replay.faults import KINDS, Fault, Faults
+from app.replay.faults import KINDS, STREAM_KINDS, Fault, Faults
 from app.replay.market import Market
 
 BODY_BYTES_MAX: Final = 65_536
 COUNTED_MAX: Final = 10_000
 DERIVED: Final = (
     "orderbook, recent-trade, bid, ask, sizes, open interest and funding are derived from "
-    "candles; turnover too where a file has none"
+    "candles; turnover too where a file has none; so is all that the WebSocket says, but for "
+    "the topics named as recorded"
 )
 
 
@@ -84,7 +85,7 @@ class Control:
             "left_out": list(self.market.left_out),
             "derived": DERIVED,
             "calls": sorted(f"{method} {path}" for method, path in ACTIONS),
-            "faults": {kind: meaning for kind, (meaning, _) in KINDS.items()},
+            "faults": {kind: meaning for kind, (meaning, _) in KINDS.items()} | STREAM_KINDS,
         }
 
     def clock_state(self) -> dict[str, Any]:

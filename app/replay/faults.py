@@ -67,8 +67,11 @@ class Fault:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind {self.kind!r} is none of {', '.join(KINDS)}")
+        if self.kind not in KINDS and self.kind not in STREAM_KINDS:
+            known = ", ".join((*KINDS, *STREAM_KINDS))
+            raise ValueError(f"kind {self.kind!r} is none of {known}")
+        if self.kind in NUMBER_KINDS and not (self.value or "0").isdecimal():
+            raise ValueError(f"the value of {self.kind} is a whole number")
         if self.times is not None and self.times < 1:
             raise ValueError("times is at least 1; leave it out for until it is cleared")
         if self.seconds is not None and not 0 <= self.seconds <= SECONDS_MAX:
@@ -109,16 +112,29 @@ class Faults:
         """The answer as the matching faults leave it; each has then happened once more."""
         left: list[Fault] = []
         for fault in self._active:
-            if not fault.matches(path, symbol):
+            if fault.kind in STREAM_KINDS or not fault.matches(path, symbol):
                 left.append(fault)
                 continue
             answer = KINDS[fault.kind][1](answer, fault)
-            if fault.times is None:
-                left.append(fault)
-            elif fault.times > 1:
-                left.append(replace(fault, times=fault.times - 1))
+            left += _once_less(fault)
         self._active = left
         return answer
+
+    def take(self, kind: str, *, path: str, topic: str | None) -> Fault | None:
+        """The first fault of this kind for a WebSocket's path or topic, once less from now on."""
+        symbol = topic.rpartition(".")[2] if topic is not None else None
+        for index, fault in enumerate(self._active):
+            is_meant = fault.path in (None, path, topic) and fault.symbol in (None, symbol)
+            if fault.kind == kind and is_meant:
+                self._active[index : index + 1] = _once_less(fault)
+                return fault
+        return None
+
+
+def _once_less(fault: Fault) -> list[Fault]:
+    if fault.times is None:
+        return [fault]
+    return [replace(fault, times=fault.times - 1)] if fault.times > 1 else []
 
 
 def _instead(status: int, body: bytes, headers: Mapping[str, str] = JSON) -> Change:
@@ -333,3 +349,35 @@ KINDS: Final[dict[str, tuple[str, Change]]] = {
     "price_null": ("null", _price("null")),
 }
 """Every kind: what it does, and the change."""
+
+STREAM_KINDS: Final[dict[str, str]] = {
+    # the connection; `times` counts connections
+    "stream_refuse_connection": "the handshake answers HTTP `value` (403)",
+    "stream_close": "closed with code `value` (1000)",
+    "stream_cut": "gone without a closing frame (1006)",
+    "stream_silence": "nothing is said any more, not even pong",
+    "stream_half_open": "nothing is read or said any more",
+    # answers
+    "stream_no_pong": "no pong",
+    "stream_option_pong": "pong in the shape of options",
+    "stream_no_ack": "no answer to a subscription that holds",
+    "stream_late_ack": "the answer comes after the first news",
+    "stream_refuse_topic": "the topic is said to be unknown",
+    # messages; `times` counts messages
+    "stream_gap": "a book's delta is left out",
+    "stream_no_snapshot": "a snapshot is left out",
+    "stream_restart": "the whole book again as update 1",
+    "stream_crossed": "a bid above every ask",
+    "stream_price": "a ticker's lastPrice is the text `value` (NaN)",
+    "stream_price_absent": "a ticker without lastPrice",
+    "stream_unknown_topic": "news about a topic that nobody knows, besides",
+    "stream_malformed": "half the JSON",
+    "stream_garbage": "bytes that are no text",
+    "stream_big": "3 MB in front of the message",
+    "stream_duplicate": "said twice",
+    "stream_reorder": "said after the topic's next message",
+    "stream_flood": "said `value` times (10000)",
+}
+"""Every kind that happens to WebSockets, and what it does; see stream_faults."""
+
+NUMBER_KINDS: Final = frozenset(("stream_refuse_connection", "stream_close", "stream_flood"))

@@ -26,10 +26,10 @@ from app.replay.faults import CLOUDFRONT, HTML, JSON, Answer, Faults
 from app.replay.generated import generated_market
 from app.replay.listing import instruments_info
 from app.replay.market import Market
+from app.replay.socket import CUT, CuttableSocket, serve_socket
 from app.replay.wire import ROUTE_NOT_FOUND, SERVER_ERROR, Rejected, encoded, envelope
 
 LOGGER: Final = logging.getLogger(__name__)
-CUT: Final = "goblin.cut_connection"
 PIECE_BYTES: Final = 65_536
 ENDPOINTS: Final = {
     "/v5/market/time": server_time,
@@ -47,9 +47,13 @@ Send = Callable[[Message], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayExchange:
-    """A running exchange. `base_url` is what BYBIT_BASE_URL is set to."""
+    """A running exchange.
+
+    `base_url` is what BYBIT_BASE_URL is set to, `stream_url` what BYBIT_STREAM_URL is.
+    """
 
     base_url: str
+    stream_url: str
     market: Market
     clock: ReplayClock
     faults: Faults
@@ -86,7 +90,15 @@ async def replay_exchange(
     clock = clock or ReplayClock(market.start_ms, last_ms=market.last_ms, speed=0)
     control = Control(market=market, clock=clock)
     app = ReplayApp(control)
-    config = Config(app, lifespan="off", log_config=None, access_log=False, ws="none")
+    config = Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        ws=CuttableSocket,
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
+    )
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
@@ -99,6 +111,7 @@ async def replay_exchange(
         url_host = f"[{bound_host}]" if ":" in bound_host else bound_host
         yield ReplayExchange(
             base_url=f"http://{url_host}:{bound_port}",
+            stream_url=f"ws://{url_host}:{bound_port}",
             market=market,
             clock=clock,
             faults=control.faults,
@@ -129,8 +142,11 @@ class ReplayApp:
         self._control = control
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        assert scope["type"] == "http", "lifespan and WebSocket are switched off"
+        """Answer one request, or serve one WebSocket."""
+        if scope["type"] == "websocket":
+            await serve_socket(self._control, scope, receive, send)
+            return
+        assert scope["type"] == "http", "lifespan is switched off"
         request = Request(scope, receive)
         if request.url.path.startswith("/control"):
             status, document = await answer_control(self._control, request)
