@@ -35,11 +35,17 @@ _DEPTH_CHANNELS: Final = {str(depth): channel for channel, depth in BOOK_DEPTHS.
 
 
 class BadFrame(Exception):
-    """A frame that is not what the venue's documents say. `topic` is known for some."""
+    """A frame that is not what the venue's documents say. `topic` is known for some.
 
-    def __init__(self, reason: str, *, topic: Topic | None = None) -> None:
+    `is_unreadable`: not even that it was no news for us can be said.
+    """
+
+    def __init__(
+        self, reason: str, *, topic: Topic | None = None, is_unreadable: bool = False
+    ) -> None:
         super().__init__(reason)
         self.topic = topic
+        self.is_unreadable = is_unreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,9 +114,9 @@ def parse_frame(raw: str | bytes, category: Category) -> Frame:
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError):
-        raise BadFrame("not JSON") from None
+        raise BadFrame("not JSON", is_unreadable=True) from None
     if not isinstance(document, dict):
-        raise BadFrame("not a JSON object")
+        raise BadFrame("not a JSON object", is_unreadable=True)
     name = document.get("topic")
     if name is None:
         return _reply(document)

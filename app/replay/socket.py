@@ -22,7 +22,8 @@ from app.replay.stream_faults import Break, Spoiler
 from app.replay.wire import encoded
 
 LOGGER: Final = logging.getLogger(__name__)
-LOGGER.setLevel(logging.WARNING)  # uvicorn would write a line for every connection
+UVICORN_LOGGER: Final = logging.getLogger(f"{__name__}.uvicorn")
+UVICORN_LOGGER.setLevel(logging.CRITICAL)  # a line for every connection, an error for a refusal
 CUT: Final = "goblin.cut_connection"
 DEAF: Final = "goblin.stop_reading"
 PATHS: Final = {
@@ -46,7 +47,7 @@ class CuttableSocket(WebSocketsSansIOProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.logger = LOGGER
+        self.logger = UVICORN_LOGGER
 
     def handle_connect(self, event: Request) -> None:
         """Hand the application the connection's end, before it runs."""
