@@ -19,8 +19,9 @@ class Side(StrEnum):
 class Fill:
     """The execution of one side of an order.
 
-    `source` is the venue, `venue_time_ms` its clock (milliseconds since 1970 UTC), and
-    `price_age_ms` the time from asking the venue until the order was decided.
+    `source` is the venue, with `:stream` when its price came by the stream and was not asked
+    for; `venue_time_ms` is its clock (milliseconds since 1970 UTC), and `price_age_ms` the time
+    from asking the venue, or from the price's arrival, until the order was decided.
     """
 
     order_id: OrderId

@@ -117,7 +117,11 @@ class FillOut(BaseModel):
 
     side: Side = Field(examples=["buy"])
     price: Money = Field(examples=["104000.50000000000000000000"])
-    source: str = Field(description="The venue that named the price.", examples=["bybit"])
+    source: str = Field(
+        description="The venue that named the price; with `:stream` when the price came by its "
+        "stream, and without when it was asked for.",
+        examples=["Bybit:stream"],
+    )
     venue_time_ms: int = Field(
         description="The venue's clock, milliseconds since 1970 UTC.", examples=[1748623140000]
     )

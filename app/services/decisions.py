@@ -304,7 +304,7 @@ def _fill(order: Order, side: Side, priced: PricedQuote, request_id: str) -> Fil
         order_id=order.id,
         side=side,
         price=priced.quote.price,
-        source=priced.quote.venue,
+        source=priced.source,
         venue_time_ms=priced.quote.upstream_time_ms,
         price_age_ms=round(priced.age_seconds * 1000),
         request_id=request_id,

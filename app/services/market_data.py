@@ -1,4 +1,4 @@
-"""Quotes: young enough, and asked for once however many want them."""
+"""Quotes: off the board or asked for, young enough, and once however many want them."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,10 @@ from typing import Final
 from app.domain.circuits import VenueState
 from app.domain.errors import GoblinError, Unavailable, UpstreamUnavailable
 from app.domain.instruments import Category, Symbol
-from app.domain.quotes import Quote
+from app.domain.live import Channel, Topic
+from app.domain.quotes import Quote, plain_text
+from app.services.board import Board
+from app.services.demand import Demand
 from app.services.ports import PriceSource
 
 SYMBOLS_REMEMBERED_MAX: Final = 1000
@@ -17,10 +20,19 @@ CALLS_RUNNING_MAX: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricedQuote:
-    """A quote and its age: seconds from before the venue was asked until it was handed out."""
+    """A quote and its age: seconds from before the venue was asked until it was handed out.
+
+    Of a streamed one: seconds since it arrived.
+    """
 
     quote: Quote
     age_seconds: float
+    is_streamed: bool = False
+
+    @property
+    def source(self) -> str:
+        """What is recorded with a fill: `Bybit`, or `Bybit:stream`."""
+        return f"{self.quote.venue}:stream" if self.is_streamed else self.quote.venue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +60,9 @@ class MarketData:
     time that this one call took, which even the first to ask has to wait; `age_seconds` says
     what it came to. With a maximum of 0 every caller gets a call of their own.
 
+    A price on the board that arrived less than the maximum ago is as good, and costs no call.
+    What was quoted once is wanted on the board for a while, so that the next quote is there.
+
     An error goes to all who wait for it and to nobody later. A caller who leaves disturbs
     nobody: the call runs on for the others, or for the next to ask.
     """
@@ -59,6 +74,8 @@ class MarketData:
         price_age_seconds_max: float,
         monotonic: Callable[[], float],
         asked: Asked = _tell_nobody,
+        board: Board | None = None,
+        demand: Demand | None = None,
         symbols_remembered_max: int = SYMBOLS_REMEMBERED_MAX,
         calls_running_max: int = CALLS_RUNNING_MAX,
     ) -> None:
@@ -67,6 +84,9 @@ class MarketData:
         self._price_age_seconds_max = price_age_seconds_max
         self._monotonic = monotonic
         self._asked = asked
+        assert board is None or board.venue == source.venue, "one venue's prices, not two"
+        self._board = board
+        self._demand = demand
         self._symbols_remembered_max = symbols_remembered_max
         self._calls_running_max = calls_running_max
         self._calls: dict[tuple[Symbol, Category], _Call] = {}  # the oldest first
@@ -86,6 +106,9 @@ class MarketData:
         """
         if self._is_closed:
             raise _closed()
+        streamed = self._streamed(symbol, category)
+        if streamed is not None:
+            return streamed
         call = self._calls.get((symbol, category))
         if call is None or self._monotonic() - call.begun_at >= self._price_age_seconds_max:
             call = self._begin(symbol, category)
@@ -94,7 +117,10 @@ class MarketData:
             await asyncio.wait([call.task])
         if call.task.cancelled():
             raise _closed()
-        return PricedQuote(quote=call.task.result(), age_seconds=self._monotonic() - call.begun_at)
+        quote = call.task.result()
+        if self._demand is not None:
+            self._demand.touch(Topic(category, symbol, Channel.TICKER))
+        return PricedQuote(quote=quote, age_seconds=self._monotonic() - call.begun_at)
 
     async def aclose(self) -> None:
         """Cancel the running calls; whoever waits for one is told Unavailable."""
@@ -103,6 +129,27 @@ class MarketData:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+    def _streamed(self, symbol: Symbol, category: Category) -> PricedQuote | None:
+        if self._board is None:
+            return None
+        fresh = self._board.fresh_ticker(
+            category, symbol, age_seconds_max=self._price_age_seconds_max
+        )
+        if fresh is None:
+            return None
+        ticker, age_seconds = fresh
+        if self._demand is not None:
+            self._demand.touch(Topic(category, symbol, Channel.TICKER))
+        quote = Quote(
+            venue=self._board.venue,
+            symbol=symbol,
+            category=category,
+            price=ticker.last_price,
+            price_text=plain_text(ticker.price_text),
+            upstream_time_ms=ticker.venue_time_ms,
+        )
+        return PricedQuote(quote=quote, age_seconds=age_seconds, is_streamed=True)
 
     def _begin(self, symbol: Symbol, category: Category) -> _Call:
         if len(self._running) >= self._calls_running_max:
