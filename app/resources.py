@@ -1,6 +1,7 @@
 """The composition root: what a process needs, opened in order and closed in reverse."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from functools import partial
 
 from app.clients.binance import AsterClient, BinanceClient
 from app.clients.bybit import BybitClient
+from app.clients.bybit_stream import BybitStream, stream_url_of
 from app.clients.venue_http import venue_http_client
 from app.core.config import PROJECT, Settings
 from app.core.constants import VERSION
@@ -33,17 +35,22 @@ from app.jobs import (
     purge_sessions,
     reconciler,
     refresh_instruments,
+    stream_market,
     tell_events,
 )
 from app.jobs.supervisor import Job, JobBoard, supervised
 from app.services.authentication import ApiKeyUses, Authenticator
+from app.services.board import Board
 from app.services.candles import CandleReader
+from app.services.demand import Demand
 from app.services.desk import Desk, open_desk
 from app.services.event_feed import EventFeed
 from app.services.instruments import Listings
 from app.services.market_data import MarketData
 from app.services.passwords import PasswordHasher
+from app.services.ports import HearValue, MarketStream
 from app.services.readiness import Readiness
+from app.services.relay import Listener
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +61,8 @@ class Resources:
     market: MarketData
     listings: Listings
     candles: CandleReader
+    board: Board
+    demand: Demand
     passwords: PasswordHasher
     events: EventFeed
     desk: Desk
@@ -95,11 +104,15 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     price_venue=price_venue,
                     strict_lots=settings.strict_lots,
                 )
+                board = Board(venue=venues[price_venue].venue, monotonic=time.monotonic)
+                demand = Demand(monotonic=time.monotonic)
                 market = MarketData(
                     venues[price_venue],
                     price_age_seconds_max=settings.price_max_age_seconds,
                     monotonic=time.monotonic,
                     asked=metrics.asked,
+                    board=board,
+                    demand=demand,
                 )
                 readiness = Readiness(
                     db,
@@ -115,6 +128,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         market=market,
                         listings=listings,
                         candles=CandleReader(db=db, sources=venues, listings=listings),
+                        board=board,
+                        demand=demand,
                         passwords=passwords,
                         events=EventFeed(),
                         desk=desk,
@@ -129,6 +144,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         registrations_per_hour=settings.registrations_per_hour,
                     )
                     jobs = _jobs(resources, address, days=settings.candle_retention_days)
+                    jobs |= _stream_jobs(resources, address, settings)
                     async with supervised(jobs, board=resources.jobs):
                         yield resources
                 finally:
@@ -156,6 +172,34 @@ def _jobs(resources: Resources, address: DatabaseAddress, *, days: int) -> dict[
     }
     succeeded = resources.metrics.job_succeeded
     return {name: partial(job, done=partial(succeeded, name)) for name, job in jobs.items()}
+
+
+def _stream_jobs(
+    resources: Resources, address: DatabaseAddress, settings: Settings
+) -> dict[str, Job]:
+    """The market's streams, if they are wanted and there are any of the price source."""
+    url = settings.bybit_stream_url or stream_url_of(settings.bybit_base_url)
+    if settings.market_streams == "off" or settings.price_source != "bybit" or url is None:
+        return {}
+
+    def open_stream(hear: HearValue) -> MarketStream:
+        return BybitStream(url, hear=hear)
+
+    holder = secrets.token_hex(8)
+    streaming = stream_market.Streaming(
+        address=address,
+        db=resources.db,
+        board=resources.board,
+        demand=resources.demand,
+        open_stream=open_stream,
+        monotonic=time.monotonic,
+        holder=holder,
+        listener=Listener(resources.board, holder=holder, monotonic=time.monotonic),
+    )
+    return {
+        "ingest_market": partial(stream_market.ingest, streaming),
+        "follow_market": partial(stream_market.follow, streaming),
+    }
 
 
 @asynccontextmanager

@@ -124,6 +124,7 @@ def settings_for(address: DatabaseAddress, exchange_url: str, **changes: object)
         "price_max_age_seconds": 0.0,
         "rate_limit_per_minute": 0,  # a whole suite comes from one address
         "registrations_per_hour": 10_000,
+        "market_streams": "off",
         **changes,
     }
     return Settings(_env_file=None, **values)  # type: ignore[arg-type]

@@ -13,9 +13,17 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final, NoReturn
+from urllib.parse import urlsplit
 
 from app.clients.bybit_frames import topic_name
-from app.clients.bybit_socket import BybitSocket, Hear, StreamCounts, StreamTimes, Surroundings
+from app.clients.bybit_socket import (
+    LOOPBACK,
+    BybitSocket,
+    Hear,
+    StreamCounts,
+    StreamTimes,
+    Surroundings,
+)
 from app.domain.instruments import Category
 from app.domain.live import Topic
 
@@ -26,6 +34,26 @@ CHARACTERS_PER_SOCKET_MAX: Final = 20_000
 """The venue allows 21,000 characters of topics for each connection."""
 
 SOCKETS_MAX: Final = 20
+
+
+STREAM_HOSTS: Final = {
+    "api.bybit.com": "stream.bybit.com",
+    "api.bytick.com": "stream.bybit.com",
+    "api-demo.bybit.com": "stream.bybit.com",  # demo has no public stream of its own
+    "api-testnet.bybit.com": "stream-testnet.bybit.com",
+}
+
+
+def stream_url_of(base_url: str) -> str | None:
+    """The stream with the same prices as a REST address, None when that is not known.
+
+    A replay exchange has both on one port.
+    """
+    address = urlsplit(base_url)
+    host = address.hostname or ""
+    if host in LOOPBACK:
+        return f"ws://{address.netloc}"
+    return f"wss://{STREAM_HOSTS[host]}" if host in STREAM_HOSTS else None
 
 
 class BybitStream:

@@ -17,6 +17,7 @@ from pydantic import (
     SecretStr,
     TypeAdapter,
     ValidationError,
+    WebsocketUrl,
     WithJsonSchema,
     model_validator,
 )
@@ -42,6 +43,10 @@ class SettingsError(Exception):
 
 def _url(text: object) -> str:
     return str(TypeAdapter(HttpUrl).validate_python(text)).rstrip("/")
+
+
+def _stream_url(text: object) -> str:
+    return str(TypeAdapter(WebsocketUrl).validate_python(text)).rstrip("/")
 
 
 def _starting_balance(text: object) -> Decimal:
@@ -108,6 +113,11 @@ Networks = Annotated[
 ]
 Url = Annotated[
     str, BeforeValidator(_url), WithJsonSchema({"type": "string", "format": "http or https URL"})
+]
+StreamUrl = Annotated[
+    str,
+    BeforeValidator(_stream_url),
+    WithJsonSchema({"type": "string", "format": "ws or wss URL"}),
 ]
 StartingBalance = Annotated[
     Decimal,
@@ -193,6 +203,16 @@ class Settings(BaseSettings):
         "https://api.bybit.com",
         description="Public market data, no key. Testnet (its prices are not real): "
         "https://api-testnet.bybit.com",
+    )
+    market_streams: Literal["on", "off"] = Field(
+        "on",
+        description="Whether prices that somebody follows are streamed; without, each is asked "
+        "for. Bybit only.",
+    )
+    bybit_stream_url: StreamUrl | None = Field(
+        None,
+        description="Bybit's public WebSocket. Without it, the one that belongs to "
+        "BYBIT_BASE_URL: wss://stream.bybit.com, that of the testnet, or a replay exchange's.",
     )
     bybit_timeout_seconds: float = Field(
         10.0, gt=0, le=120, allow_inf_nan=False, description="Longest wait for a price, in all."

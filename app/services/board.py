@@ -6,6 +6,7 @@ here waits for anybody: a slow reader is told less often, never later and later.
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
@@ -150,7 +151,7 @@ class Following:
         self.dropped = 0
 
     @property
-    def topics(self) -> Collection[Topic]:
+    def topics(self) -> AbstractSet[Topic]:
         """What is followed."""
         return self._topics
 

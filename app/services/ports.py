@@ -1,12 +1,13 @@
 """What the services need from outside, as the services see it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import NoReturn, Protocol, TypeAlias
 
 from app.domain.candles import Candle, Interval, Span
 from app.domain.circuits import VenueState
 from app.domain.instruments import Category, Instrument, Symbol
+from app.domain.live import LiveValue, Topic
 from app.domain.quotes import Quote
 
 
@@ -79,3 +80,27 @@ class MarketSource(Protocol):
     async def fetch_instruments(self, category: Category) -> list[Instrument]:
         """Everything that the category trades now."""
         ...
+
+
+class HearValue(Protocol):
+    """Whoever is told what a stream says. It returns at once and does not raise."""
+
+    def __call__(self, topic: Topic, value: LiveValue, *, received_at: float) -> None:
+        """`received_at` is monotonic, in seconds."""
+        ...
+
+
+class MarketStream(Protocol):
+    """A venue that tells what is new by itself."""
+
+    def want(self, topics: Collection[Topic]) -> None:
+        """Follow these from now on, and nothing else."""
+        ...
+
+    async def run(self) -> NoReturn:
+        """Follow until cancelled; a venue that is away is waited for."""
+        ...
+
+
+OpenStream: TypeAlias = Callable[[HearValue], MarketStream]
+"""Makes a stream that tells what it hears."""

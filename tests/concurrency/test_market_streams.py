@@ -1,0 +1,317 @@
+"""Several processes and one stream: who follows the venue, who is told, and what a loser can do."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from functools import partial
+
+import asyncpg
+import pytest
+from app.clients.bybit_stream import BybitStream
+from app.core.config import PROJECT
+from app.db.address import DatabaseAddress
+from app.db.dao import leases
+from app.db.database import open_database
+from app.db.lease import LeaseLost, hold_lease
+from app.domain.books import Book
+from app.domain.instruments import Category, Symbol
+from app.domain.live import Channel, Ticker, Topic
+from app.jobs.stream_market import RelayTimes, Streaming, follow, ingest
+from app.jobs.supervisor import supervised
+from app.replay import ReplayExchange, replay_exchange
+from app.services.board import Board
+from app.services.demand import Demand
+from app.services.relay import Listener
+from tests.conftest import CloneDatabase, new_person, run_installation, settings_for
+
+SAFETY_SECONDS = 30
+SPOT = Category.SPOT
+TICKER = Topic(SPOT, Symbol("BTCUSDT"), Channel.TICKER)
+BOOK = Topic(SPOT, Symbol("ETHUSDT"), Channel.BOOK)
+QUICK = RelayTimes(
+    lease=1.0,
+    renew=0.2,
+    retry=0.2,
+    tell_wishes=0.3,
+    keep_wishes=2.0,
+    wishes_pause=0.05,
+    look_up=0.3,
+)
+
+
+async def eventually(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SAFETY_SECONDS):
+        while not is_so():  # noqa: ASYNC110 - the truth lies in several places
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(
+    address: DatabaseAddress, exchange: ReplayExchange, name: str
+) -> AsyncIterator[Streaming]:
+    """What one process has and does."""
+    board = Board(venue="Bybit", monotonic=time.monotonic)
+    async with open_database(address, pool_size=2) as db:
+        streaming = Streaming(
+            address=address,
+            db=db,
+            board=board,
+            demand=Demand(monotonic=time.monotonic),
+            open_stream=lambda hear: BybitStream(exchange.stream_url, hear=hear),
+            monotonic=time.monotonic,
+            holder=name,
+            listener=Listener(board, holder=name, monotonic=time.monotonic),
+            times=QUICK,
+        )
+        jobs = {"ingest": partial(ingest, streaming), "follow": partial(follow, streaming)}
+        async with supervised(jobs):
+            yield streaming
+
+
+@asynccontextmanager
+async def two_running(
+    address: DatabaseAddress, exchange: ReplayExchange
+) -> AsyncIterator[tuple[Streaming, Streaming]]:
+    """The first of them streams."""
+    async with running(address, exchange, "here") as here:
+        await eventually(lambda: here.term is not None)
+        async with running(address, exchange, "there") as there:
+            yield here, there
+
+
+@pytest.fixture
+async def exchange() -> AsyncIterator[ReplayExchange]:
+    async with replay_exchange() as exchange:
+        exchange.clock.set_speed(60)
+        yield exchange
+
+
+def price(streaming: Streaming, topic: Topic = TICKER) -> Decimal | None:
+    posted = streaming.board.get(topic)
+    return posted.value.last_price if posted and isinstance(posted.value, Ticker) else None
+
+
+async def test_exactly_one_process_follows_the_venue_and_the_other_is_told(
+    clone: CloneDatabase, exchange: ReplayExchange
+) -> None:
+    address = await clone()
+    async with two_running(address, exchange) as (here, there):
+        with there.demand.hold([TICKER, BOOK]):
+            await eventually(lambda: price(there) is not None and BOOK in there.board.topics)
+            assert there.term is None
+            assert exchange.requests.count("/v5/public/spot") == 1
+            posted = there.board.get(BOOK)
+            assert posted is not None
+            assert isinstance(posted.value, Book)
+            assert len(posted.value.bids) == 50
+            first = price(there)
+            await eventually(lambda: price(there) != first)
+            assert there.board.fresh_ticker(SPOT, TICKER.symbol, age_seconds_max=20)
+        await eventually(lambda: not here.others.wanted())
+
+
+async def test_what_nobody_wants_is_not_told(
+    clone: CloneDatabase, exchange: ReplayExchange
+) -> None:
+    address = await clone()
+    async with two_running(address, exchange) as (here, there):
+        with here.demand.hold([TICKER]), there.demand.hold([BOOK]):
+            await eventually(lambda: price(here) is not None and BOOK in there.board.topics)
+            await asyncio.sleep(0.2)
+            assert price(there) is None
+
+
+async def test_a_listener_that_lost_its_connection_reads_everything_again(
+    clone: CloneDatabase, exchange: ReplayExchange
+) -> None:
+    exchange.clock.set_speed(0)  # nothing changes, so nothing is told but what is asked for
+    address = await clone()
+    admin = await asyncpg.connect(**address.connect_arguments())
+    async with two_running(address, exchange) as (here, there):
+        with here.demand.hold([TICKER]), there.demand.hold([TICKER]):
+            await eventually(lambda: price(there) is not None)
+            there.board._posted.clear()  # noqa: SLF001 - as if it had missed what was told
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name = 'goblin events'"
+            )
+            await eventually(lambda: price(there) is not None)
+    await admin.close()
+
+
+async def test_the_next_process_takes_over_and_a_lost_lease_cannot_write(
+    clone: CloneDatabase, exchange: ReplayExchange
+) -> None:
+    address = await clone()
+    async with two_running(address, exchange) as (here, there):
+        with there.demand.hold([TICKER]):
+            await eventually(lambda: price(there) is not None)
+            admin = await asyncpg.connect(**address.connect_arguments())
+            await admin.execute("UPDATE leases SET expires_at = now() - interval '1 second'")
+            await admin.close()
+            await eventually(lambda: there.term is not None or here.term not in (None, 1))
+            await eventually(lambda: (here.term is None) != (there.term is None))
+            first = price(there)
+            await eventually(lambda: price(there) != first)
+
+
+async def test_orders_and_watchlists_are_followed_without_anybody_asking(
+    clone: CloneDatabase, exchange: ReplayExchange
+) -> None:
+    address = await clone()
+    settings = settings_for(address, exchange.base_url)
+    async with run_installation(settings) as installation:
+        person = await new_person(installation, balance="1000000")
+        async with person.client:
+            await person.client.post("/watchlist", json={"symbol": "SOLUSDT"})
+            await person.client.post("/order", json={"symbol": "ETHUSDT", "quantity": "1"})
+        async with running(address, exchange, "here") as streaming:
+            wanted = {Topic(SPOT, Symbol(s), Channel.TICKER) for s in ("SOLUSDT", "ETHUSDT")}
+            await eventually(lambda: wanted <= set(streaming.board.topics))
+
+
+async def test_an_order_fills_at_the_streams_price_and_says_so(
+    clone: CloneDatabase, exchange: ReplayExchange
+) -> None:
+    """The whole product: the first order asks, and from then on the stream knows."""
+    address = await clone()
+    settings = settings_for(
+        address, exchange.base_url, market_streams="on", price_max_age_seconds=5
+    )
+    async with run_installation(settings) as installation:
+        person = await new_person(installation, balance="1000000000")
+        async with person.client as client:
+            board = installation.resources.board
+            await client.get("/market/price?symbol=BTCUSDT")
+            await eventually(lambda: TICKER in board.topics)
+            source, fill = "", {}
+            async with asyncio.timeout(SAFETY_SECONDS):
+                while source != "Bybit:stream":
+                    bought = await client.post(
+                        "/order", json={"symbol": "BTCUSDT", "quantity": "1"}
+                    )
+                    assert bought.status_code == 201, bought.text
+                    order_id = bought.json()["data"]["id"]
+                    detail = await client.get(f"/order/{order_id}")
+                    fill, *_ = detail.json()["data"]["explain"]
+                    source = fill["source"]
+                    assert source in ("Bybit", "Bybit:stream")
+                    await client.delete("/order/BTCUSDT")
+            assert fill["price_age_ms"] < 5000
+
+
+async def test_a_lease_is_held_by_one_and_its_term_never_comes_again(
+    clone: CloneDatabase,
+) -> None:
+    address = await clone()
+    hold = {"name": "test", "seconds": 60.0, "retry_seconds": 0.02}
+    conn = await asyncpg.connect(**address.connect_arguments())
+    async with hold_lease(address, holder="a", **hold) as first:  # type: ignore[arg-type]
+        assert await leases.take_lease(conn, name="test", holder="b", seconds=60) is None
+        assert await leases.lock_lease(conn, name="test", term=first.term)
+        await first.renew()
+    # Left in order, it is free at once.
+    async with hold_lease(address, holder="b", **hold) as second:  # type: ignore[arg-type]
+        assert second.term == first.term + 1
+        assert not await leases.lock_lease(conn, name="test", term=first.term)
+        assert not await leases.renew_lease(conn, name="test", term=first.term, seconds=60)
+        told = await leases.notify_in_term(
+            conn, channel="test", texts=["x"], name="test", term=first.term
+        )
+        assert told == 0
+        await conn.execute("UPDATE leases SET expires_at = now() - interval '1 hour'")
+        with pytest.raises(LeaseLost):
+            await second.tell("test", ["x"])
+        with pytest.raises(LeaseLost):
+            await second.renew()
+    await conn.close()
+
+
+async def test_the_next_term_waits_for_what_the_last_one_is_writing(
+    clone: CloneDatabase,
+) -> None:
+    address = await clone()
+    writer = await asyncpg.connect(**address.connect_arguments())
+    other = await asyncpg.connect(**address.connect_arguments())
+    term = await leases.take_lease(writer, name="test", holder="a", seconds=0.2)
+    assert term == 1
+    async with writer.transaction():
+        assert await leases.lock_lease(writer, name="test", term=1)
+        await asyncio.sleep(0.3)  # the lease runs out, the transaction does not
+        taking = asyncio.create_task(leases.take_lease(other, name="test", holder="b", seconds=60))
+        await asyncio.sleep(0.2)
+        assert not taking.done()
+    assert await taking == 2
+    await writer.close()
+    await other.close()
+
+
+PROGRAM = """
+import asyncio
+from app.core.config import load_settings
+from app.resources import open_resources
+
+async def main():
+    async with open_resources(load_settings(env_file=None)):
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_another_process_takes_over_within_ten_seconds_of_a_kill(
+    clone: CloneDatabase, exchange: ReplayExchange
+) -> None:
+    address = await clone()
+    settings = settings_for(address, exchange.base_url, market_streams="on")
+    env = {
+        **os.environ,
+        **{
+            name.upper(): str(value)
+            for name, value in settings.model_dump(exclude_none=True).items()
+            if name not in ("db_password", "jwt_secret_key")
+        },
+        "DB_PASSWORD": address.password or "unused",
+        "JWT_SECRET_KEY": "a secret of the tests, long enough for HS256",
+    }
+    conn = await asyncpg.connect(**address.connect_arguments())
+    children: list[asyncio.subprocess.Process] = []
+
+    async def start() -> None:
+        children.append(
+            await asyncio.create_subprocess_exec(
+                sys.executable, "-c", PROGRAM, cwd=PROJECT, env=env
+            )
+        )
+
+    try:
+        await start()
+        await until(conn, "SELECT count(*) = 1 FROM leases")
+        await start()
+        await until(
+            conn,
+            "SELECT count(*) = 2 FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'goblin lease market streams'",
+        )
+        killed_at = time.monotonic()
+        children[0].send_signal(signal.SIGKILL)
+        await until(conn, "SELECT term = 2 AND expires_at > clock_timestamp() FROM leases")
+        assert time.monotonic() - killed_at < 10
+    finally:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+        await conn.close()
+
+
+async def until(conn: asyncpg.Connection, question: str) -> None:
+    async with asyncio.timeout(SAFETY_SECONDS):
+        while not await conn.fetchval(question):  # noqa: ASYNC110 - the database knows
+            await asyncio.sleep(0.05)
