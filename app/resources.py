@@ -105,6 +105,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     strict_lots=settings.strict_lots,
                 )
                 board = Board(venue=venues[price_venue].venue, monotonic=time.monotonic)
+                board = Board(
+                    venue=source.venue,
+                    monotonic=time.monotonic,
+                    is_fed=_stream_url(settings) is not None,
+                )
                 demand = Demand(monotonic=time.monotonic)
                 market = MarketData(
                     venues[price_venue],
@@ -174,12 +179,19 @@ def _jobs(resources: Resources, address: DatabaseAddress, *, days: int) -> dict[
     return {name: partial(job, done=partial(succeeded, name)) for name, job in jobs.items()}
 
 
+def _stream_url(settings: Settings) -> str | None:
+    """Where the prices of the price source are streamed, None where nothing is."""
+    if settings.market_streams == "off" or settings.price_source != "bybit":
+        return None
+    return settings.bybit_stream_url or stream_url_of(settings.bybit_base_url)
+
+
 def _stream_jobs(
     resources: Resources, address: DatabaseAddress, settings: Settings
 ) -> dict[str, Job]:
     """The market's streams, if they are wanted and there are any of the price source."""
-    url = settings.bybit_stream_url or stream_url_of(settings.bybit_base_url)
-    if settings.market_streams == "off" or settings.price_source != "bybit" or url is None:
+    url = _stream_url(settings)
+    if url is None:
         return {}
 
     def open_stream(hear: HearValue) -> MarketStream:

@@ -46,7 +46,7 @@ class Told:
 
 
 class Board:
-    """One for each process. `venue` is whose prices they are."""
+    """One for each process. `venue` is whose prices they are, `is_fed` whether any come."""
 
     def __init__(
         self,
@@ -54,8 +54,10 @@ class Board:
         venue: str,
         monotonic: Callable[[], float],
         topics_max: int = TOPICS_MAX,
+        is_fed: bool = True,
     ) -> None:
         self.venue = venue
+        self.is_fed = is_fed
         self._monotonic = monotonic
         self._topics_max = topics_max
         self._posted: dict[Topic, Posted] = {}  # the longest silent first
