@@ -1,4 +1,4 @@
-"""The command line: python -m app serve | backfill | migrate | audit | reverse | docs ..."""
+"""The command line: python -m app serve | backfill | record | migrate | ... (see --help)."""
 
 import signal
 
@@ -14,11 +14,14 @@ import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import yaml
 
 from app.backfill import add_arguments, backfill
+from app.clients.bybit_stream import CATEGORIES, stream_url_of
+from app.clients.venue_http import wall_clock_ms
 from app.core.config import PROJECT, Settings, SettingsError, load_settings
 from app.core.logging import configure_logging
 from app.db.database import Database, open_database
@@ -26,6 +29,7 @@ from app.db.embedded import EmbeddedPostgresError
 from app.db.migrate import MigrationError, info, migrate, validate
 from app.db.reach import DatabaseNotUsable
 from app.domain.errors import GoblinError
+from app.domain.instruments import Category, is_tradeable, normalize_symbol
 from app.domain.ledger import TransferId, TransferMissing
 from app.domain.money import format_amount
 from app.http.dependencies import ID_MAX
@@ -36,6 +40,7 @@ from app.services.audit import audit_everybody
 from app.services.corrections import reverse
 from app.serving import UsageError, serve
 
+RECORDED_MINUTES_MAX: Final = 60 * 24 * 366
 MIGRATIONS: Final = PROJECT / "db" / "migration"
 
 
@@ -93,6 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--demo", action="store_true", help="walk the main job, print it, and stop")
     serve.set_defaults(run=_serve, parser=serve)
 
+    recording = commands.add_parser("record", help="write down what Bybit's streams say")
+    recording.add_argument("symbols", nargs="+", metavar="SYMBOL", help="BTCUSDT ETHUSDT")
+    recording.add_argument("--to", required=True, type=Path, metavar="FOLDER")
+    recording.add_argument("--category", choices=[str(c) for c in CATEGORIES], default="spot")
+    recording.add_argument("--minutes", type=float, help="how long (default: until Ctrl-C)")
+    recording.set_defaults(run=_record, parser=recording)
+
     for name, run, text in (
         ("migrate", _migrate, "bring the database's schema up to date"),
         ("info", _info, "list the migrations and their state"),
@@ -127,6 +139,48 @@ def _serve(options: argparse.Namespace) -> None:
     )
     with contextlib.suppress(asyncio.CancelledError):  # stopped before it was up
         _run(serve(settings, options))
+
+
+def _record(options: argparse.Namespace) -> int:
+    from app.replay.recorder import Recorder, record  # noqa: PLC0415 - only recording needs it
+
+    wrong = [text for text in options.symbols if not is_tradeable(normalize_symbol(text))]
+    if wrong:
+        raise UsageError(f"{', '.join(wrong)}: no symbol is spelled so; expected BTCUSDT ETHUSDT")
+    if options.minutes is not None and not 0 < options.minutes <= RECORDED_MINUTES_MAX:
+        raise UsageError(f"--minutes: expected a number from 0 to {RECORDED_MINUTES_MAX}")
+    settings = load_settings()
+    configure_logging(level="WARNING", style=settings.log_format)
+    url = settings.bybit_stream_url or stream_url_of(settings.bybit_base_url)
+    if url is None:
+        raise UsageError("which stream belongs to BYBIT_BASE_URL? Set BYBIT_STREAM_URL")
+    recorder = Recorder(
+        list(dict.fromkeys(normalize_symbol(text) for text in options.symbols)),
+        category=Category(options.category),
+        folder=options.to,
+        now_ms=wall_clock_ms,
+    )
+
+    async def run() -> None:
+        until = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, until.set)
+        if options.minutes is not None:
+            loop.call_later(options.minutes * 60, until.set)
+        shows_progress = sys.stderr.isatty()
+
+        def progress(frames: int) -> None:
+            if shows_progress:
+                print(f"\rframes: {frames:,}  (Ctrl-C stops)", end="", file=sys.stderr, flush=True)
+
+        print(f"recording {url} to {options.to}", flush=True)
+        await record(recorder, url, until=until, progress=progress)
+
+    _run(run())
+    for symbol, path in recorder.paths.items():
+        print(f"{path}: {recorder.counts[symbol]:,} frames")
+    return 0 if all(recorder.counts.values()) else 1
 
 
 def _migrate(_: argparse.Namespace) -> None:

@@ -79,6 +79,7 @@ class Control:
                     "symbol": instrument.symbol,
                     "listed": instrument.is_listed(now_ms),
                     "source": instrument.source,
+                    "recorded": list(instrument.frames.topics) if instrument.frames else [],
                 }
                 for instrument in self.market.instruments.values()
             ],

@@ -48,10 +48,14 @@ SPOT_TICKER: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """One message. `raw` is what goes over the wire; a recorded one is byte for byte."""
+    """One message. `raw` is what goes over the wire; a recorded one is byte for byte.
+
+    Recorded ones have an `order` among those of other topics: time and line.
+    """
 
     topic: str
     raw: bytes
+    order: tuple[int, int] = (0, 0)
 
 
 class Feed(Protocol):

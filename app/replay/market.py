@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from app.domain.instruments import Category
 from app.replay.candles import DAY_MS, Candle, Interval, forming, merged, open_of, price_at
 from app.replay.instruments import InstrumentSpec
+
+if TYPE_CHECKING:  # it makes its messages out of feeds, which read instruments
+    from app.replay.frames import FrameFile
 
 
 class History(Protocol):
@@ -33,7 +36,7 @@ class History(Protocol):
 
 
 class Instrument:
-    """One symbol of one category.
+    """One symbol of one category. `frames` is what its WebSocket said, where that was recorded.
 
     It is listed while its history covers the clock; a recording that is over, or has not begun,
     has no price, and the exchange says that the symbol is unknown rather than a stale one.
@@ -47,11 +50,13 @@ class Instrument:
         history: History,
         source: str,
         spec: Callable[[], InstrumentSpec],
+        frames: "FrameFile | None" = None,
     ) -> None:
         self.category = category
         self.symbol = symbol
         self.history = history
         self.source = source
+        self.frames = frames
         self._spec = spec
         self._day: tuple[int, Sequence[Candle]] = (-1, ())
 

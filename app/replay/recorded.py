@@ -1,6 +1,6 @@
 """A market out of recorded candle files.
 
-File names: <venue>_<category>_<SYMBOL>_<interval>[_suffix].parquet or .csv
+File names: <venue>_<category>_<SYMBOL>_<interval>[_suffix].parquet or .csv, or .frames (frames.py)
 Columns:    ts (open time, ms UTC), open, high, low, close, volume, optionally turnover
 
 At the start only names and the first and last time of each file are read; candles follow when
@@ -33,6 +33,7 @@ from app.replay.candles import (
     parse_interval,
 )
 from app.replay.errors import UnreadableRecording
+from app.replay.frames import SUFFIX, FrameFile
 from app.replay.instruments import InstrumentSpec, known_spec, spec_like
 from app.replay.market import Instrument, Market
 
@@ -40,7 +41,13 @@ FILE_NAME: Final = re.compile(
     r"(?P<venue>[a-z0-9]+)_(?P<category>[a-z]+)_(?P<symbol>[A-Z0-9-]+)"
     r"_(?P<interval>[0-9]*[mhdwDWM]?)(?:_(?P<suffix>.+))?\.(?:parquet|csv)"
 )
-CONVENTION: Final = "<venue>_<category>_<SYMBOL>_<interval>[_suffix].parquet or .csv"
+FRAMES_NAME: Final = re.compile(
+    r"(?P<venue>[a-z0-9]+)_(?P<category>[a-z]+)_(?P<symbol>[A-Z0-9-]+)\.frames"
+)
+CONVENTION: Final = (
+    "<venue>_<category>_<SYMBOL>_<interval>[_suffix].parquet or .csv, "
+    "or <venue>_<category>_<SYMBOL>.frames"
+)
 CATEGORIES: Final = {
     **{str(category): category for category in Category},
     "usdm": Category.LINEAR,  # Binance's words
@@ -83,6 +90,18 @@ class Track:
     def between(self, from_ms: int, to_ms: int) -> list[Candle]:
         """The candles that open in [from_ms, to_ms)."""
         return self.candles[bisect_left(self.opens_ms, from_ms) : bisect_left(self.opens_ms, to_ms)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameTrack(Track):
+    """A file of frames, whose minutes are those of its klines."""
+
+    frames: FrameFile
+
+    @cached_property
+    def candles(self) -> list[Candle]:
+        """Every minute, ascending."""
+        return self.frames.candles
 
 
 class RecordedHistory:
@@ -190,6 +209,7 @@ def recorded_market(path: Path, *, also: Collection[Category] = ALSO) -> Market:
                     history=history,
                     source=_source(own, lent),
                     spec=partial(history.spec, category, symbol),
+                    frames=next((t.frames for t in own if isinstance(t, FrameTrack)), None),
                 )
     return Market(
         instruments=instruments,
@@ -202,12 +222,15 @@ def recorded_market(path: Path, *, also: Collection[Category] = ALSO) -> Market:
 
 def _tracks(path: Path) -> tuple[list[Track], list[str]]:
     if path.is_file():
-        return [_track(path)], []
+        return [_frame_track(path) if path.suffix == SUFFIX else _track(path)], []
     if not path.is_dir():
         raise UnreadableRecording(path, "there is no such file or folder")
     tracks: list[Track] = []
     left_out: list[str] = []
     for file in sorted(path.iterdir()):
+        if file.suffix == SUFFIX:
+            tracks.append(_frame_track(file))
+            continue
         if file.suffix not in (".parquet", ".csv"):
             continue
         match = FILE_NAME.fullmatch(file.name)
@@ -251,6 +274,26 @@ def _track(file: Path) -> Track:
         interval=interval,
         first_ms=first_ms,
         end_ms=end_of(last_ms, interval),
+    )
+
+
+def _frame_track(file: Path) -> FrameTrack:
+    match = FRAMES_NAME.fullmatch(file.name)
+    if match is None or match["category"] not in CATEGORIES:
+        raise UnreadableRecording(file, f"its name is not {CONVENTION}")
+    category = CATEGORIES[match["category"]]
+    frames = FrameFile(file, category)
+    if not frames.candles:
+        raise UnreadableRecording(file, "it has no kline.1 frame, so there is no price in it")
+    return FrameTrack(
+        path=file,
+        venue=match["venue"],
+        category=category,
+        symbol=match["symbol"],
+        interval=Interval("1"),
+        first_ms=frames.candles[0].open_ms,
+        end_ms=frames.candles[-1].end_ms,
+        frames=frames,
     )
 
 

@@ -18,6 +18,7 @@ from app.domain.instruments import Category
 from app.replay.control import Control
 from app.replay.errors import UnreadableRecording
 from app.replay.feeds import FEEDS, Feed, Told, parse_name
+from app.replay.frames import RecordedFeed
 from app.replay.stream_faults import Break, Spoiler
 from app.replay.wire import encoded
 
@@ -142,7 +143,7 @@ class Session:
                 else:
                     told += feed.news(self._told_ms, now_ms)
         self._told_ms = now_ms
-        return told
+        return sorted(told, key=lambda one: one.order)
 
     async def _say(self, raw: bytes) -> None:
         if self._spoiler.is_mute:
@@ -227,4 +228,8 @@ class Session:
         except UnreadableRecording as error:  # its rows are read when they are first asked for
             LOGGER.error("%s", error)  # noqa: TRY400  the text says all
             return None
-        return None if instrument is None else FEEDS[kind](name, instrument)
+        if instrument is None:
+            return None
+        if instrument.frames is not None and name in instrument.frames.topics:
+            return RecordedFeed(name, instrument.frames)
+        return FEEDS[kind](name, instrument)
