@@ -21,7 +21,9 @@ from app.replay.wire import encoded, padded, trimmed
 Document = dict[str, Any]
 
 TRADES_PER_MESSAGE: Final = 1024
-SOONEST_MS: Final = {"tickers": 100, "orderbook": 20, "kline": 1000, "publicTrade": 0}
+SOONEST_MS: Final = {"tickers": 100, "orderbook": 100, "kline": 1000, "publicTrade": 0}
+"""Of exchange time, between two messages. The venue's books come every 10 and 20 ms; a book out
+of candles has nothing to say that often."""
 REST_ONLY: Final = frozenset(
     {
         "predictedDeliveryPrice",

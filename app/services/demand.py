@@ -6,10 +6,15 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from app.domain.live import Topic
+from app.domain.live import Channel, Topic
 
 TOPICS_MAX: Final = 2000
 """Most topics that are streamed for one installation; the oldest passing wishes go first."""
+
+PASSING_MAX: Final = {Channel.TICKER: 500}
+PASSING_MAX_ELSE: Final = 50
+"""Most topics of a channel that are streamed because somebody asked once. Anybody may ask, and a
+book is fifty messages a second."""
 
 TOUCH_SECONDS: Final = 60.0
 """How long a topic that was asked about once is streamed for."""
@@ -23,7 +28,9 @@ class Demand:
         self._topics_max = topics_max
         self._held: Counter[Topic] = Counter()
         self._stated: dict[str, tuple[frozenset[Topic], float]] = {}
-        self._until: dict[Topic, float] = {}  # the oldest first
+        self._passing: dict[Channel, dict[Topic, float]] = {  # the oldest first
+            channel: {} for channel in Channel
+        }
         self._has_changed = asyncio.Event()
 
     @contextmanager
@@ -54,23 +61,26 @@ class Demand:
 
     def touch(self, topic: Topic, *, seconds: float = TOUCH_SECONDS) -> None:
         """Somebody asked about this now and may ask again."""
-        if self._until.pop(topic, None) is None:
+        passing = self._passing[topic.channel]
+        if passing.pop(topic, None) is None:
             self._has_changed.set()
-        self._until[topic] = self._monotonic() + seconds
-        if len(self._until) > self._topics_max:
-            del self._until[next(iter(self._until))]
+        passing[topic] = self._monotonic() + seconds
+        if len(passing) > PASSING_MAX.get(topic.channel, PASSING_MAX_ELSE):
+            del passing[next(iter(passing))]
 
     def wanted(self) -> frozenset[Topic]:
         """Everything that is wanted now; what is held goes before what was stated or touched."""
         now = self._monotonic()
         for who in [who for who, (_, until) in self._stated.items() if until <= now]:
             del self._stated[who]
-        for topic in [topic for topic, until in self._until.items() if until <= now]:
-            del self._until[topic]
+        for passing in self._passing.values():
+            for topic in [topic for topic, until in passing.items() if until <= now]:
+                del passing[topic]
         wanted = dict.fromkeys(self._held)
         for topics, _ in self._stated.values():
             wanted |= dict.fromkeys(sorted(topics))
-        wanted |= dict.fromkeys(reversed(self._until))
+        for passing in self._passing.values():
+            wanted |= dict.fromkeys(reversed(passing))
         return frozenset(list(wanted)[: self._topics_max])
 
     async def wait_for_change(self, *, seconds_max: float) -> None:

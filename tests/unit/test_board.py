@@ -229,6 +229,17 @@ def test_wishes_are_bounded_and_passing_ones_give_way_first(clock: Clock) -> Non
         assert demand.wanted() == {TICKER, BOOK, symbols[-1]}
 
 
+def test_anybody_may_ask_about_every_book_and_not_all_of_them_are_streamed(clock: Clock) -> None:
+    demand = Demand(monotonic=clock)
+    for number in range(700):
+        for channel in (Channel.TICKER, Channel.BOOK):
+            demand.touch(Topic(SPOT, Symbol(f"S{number}"), channel))
+    wanted = demand.wanted()
+    assert sum(topic.channel is Channel.BOOK for topic in wanted) == 50
+    assert sum(topic.channel is Channel.TICKER for topic in wanted) == 500
+    assert Topic(SPOT, Symbol("S699"), Channel.BOOK) in wanted
+
+
 async def test_a_change_of_wishes_is_noticed_and_a_repetition_is_none(clock: Clock) -> None:
     demand = Demand(monotonic=clock)
     demand.touch(TICKER)

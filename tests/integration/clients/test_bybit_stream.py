@@ -6,12 +6,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from decimal import Decimal
 
 import pytest
 import pytest_asyncio
 from app.clients.bybit_socket import StreamTimes
-from app.clients.bybit_stream import BybitStream
+from app.clients.bybit_stream import BybitStream, stream_url_of
 from app.domain.books import Book
 from app.domain.instruments import Category, Symbol
 from app.domain.live import Channel, LiveCandle, LiveValue, PublicTrade, Ticker, Topic
@@ -57,13 +56,13 @@ class Heard:
     def clear(self) -> None:
         self.values.clear()
 
-    def ticker(self, topic: Topic = TICKER) -> Ticker:
-        value = self.values[topic][-1]
+    def ticker(self) -> Ticker:
+        value = self.values[TICKER][-1]
         assert isinstance(value, Ticker)
         return value
 
-    def book(self, topic: Topic = BOOK) -> Book:
-        value = self.values[topic][-1]
+    def book(self) -> Book:
+        value = self.values[BOOK][-1]
         assert isinstance(value, Book)
         return value
 
@@ -112,27 +111,23 @@ class World:
         wanted = self.heard.count(topic) + times
         await self.until(lambda: self.heard.count(topic) >= wanted)
 
-    def true_price(self, symbol: str = BTC, category: Category = LINEAR) -> Decimal:
-        instrument = self.exchange.market.find(category, symbol)
+    def is_true(self, topic: Topic, *, since_ms: int) -> bool:
+        """Whether the last value of a topic is from since then, and what the venue said then."""
+        if not self.heard.count(topic):
+            return False
+        value = self.heard.values[topic][-1]
+        assert isinstance(value, Ticker | Book)
+        instrument = self.exchange.market.find(topic.category, topic.symbol)
         assert instrument is not None
-        price = instrument.price(self.exchange.clock.now_ms())
-        assert price is not None
-        return price
+        price = value.last_price if isinstance(value, Ticker) else value.bids[0][0]
+        return value.venue_time_ms > since_ms and price == instrument.price(value.venue_time_ms)
 
     async def is_right_again(self) -> None:
         """The client's ticker and book say what the exchange says, after whatever happened."""
-        await self.until(
-            lambda: (
-                self.heard.count(TICKER) > 0 and self.heard.ticker().last_price == self.true_price()
-            )
-        )
+        since_ms = self.exchange.clock.now_ms()
+        await self.until(lambda: self.is_true(TICKER, since_ms=since_ms))
         if BOOK in self.heard.values:
-            await self.until(
-                lambda: (
-                    self.heard.book().bids[0][0] == self.true_price()
-                    and self.heard.book().sequence == self.exchange.clock.now_ms()
-                )
-            )
+            await self.until(lambda: self.is_true(BOOK, since_ms=since_ms))
             assert len(self.heard.book().bids) == 50
 
 
@@ -478,6 +473,23 @@ async def test_an_unreachable_venue_is_mentioned_once_and_hangs_nobody(
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize(
+    ("base_url", "stream_url"),
+    [
+        ("https://api.bybit.com", "wss://stream.bybit.com"),
+        ("https://api-testnet.bybit.com", "wss://stream-testnet.bybit.com"),
+        ("https://api-demo.bybit.com", "wss://stream.bybit.com"),
+        ("http://127.0.0.1:8123", "ws://127.0.0.1:8123"),
+        ("http://localhost:8123", "ws://localhost:8123"),
+        ("https://bybit.example.com", None),
+    ],
+)
+def test_the_stream_has_the_prices_of_the_rest_address_or_there_is_none(
+    base_url: str, stream_url: str | None
+) -> None:
+    assert stream_url_of(base_url) == stream_url
 
 
 async def test_an_hour_with_random_cuts_ends_with_exactly_the_candles_of_the_venue(
