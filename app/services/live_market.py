@@ -30,8 +30,8 @@ class CategoryNotStreamed(NotFound):
         super().__init__("options are not streamed: ask for category=spot, linear or inverse")
 
 
-class StreamsOff(Unavailable):
-    """There is no stream, by the settings."""
+class StreamsOff(NotFound):
+    """There is no stream in this installation, by its settings: asking later does not help."""
 
     code = "streams_off"
 

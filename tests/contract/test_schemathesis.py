@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from app.replay import ReplayExchange
+from app.replay import replay
 from schemathesis.checks import CHECKS, load_all_checks
 from tests.conftest import (
     CloneDatabase,
@@ -123,9 +123,14 @@ async def make_what_the_examples_name(person: Person) -> None:
 
 
 async def test_the_running_application_keeps_every_promise_of_its_own_description(
-    clone: CloneDatabase, exchange: ReplayExchange, tmp_path: Path
+    clone: CloneDatabase, tmp_path: Path
 ) -> None:
-    async with run_installation(settings_for(await clone(), exchange.base_url)) as installation:
+    async with (
+        replay(None, speed=60) as exchange,  # so that trades come to be told
+        run_installation(
+            settings_for(await clone(), exchange.base_url, market_streams="on")
+        ) as installation,
+    ):
         schema = installation.app.openapi()
         ada = await new_person(installation, balance="5000000")
         bob = await new_person(installation, balance="5000000")

@@ -134,7 +134,7 @@ async def test_with_the_streams_off_the_ticker_is_asked_for_and_the_rest_says_wh
     assert ticker.json()["data"]["source"] == "Bybit"
     for path in ("/market/orderbook", "/market/trades"):
         answer = await anonymous.get(path, params={"symbol": "BTCUSDT"})
-        assert (answer.status_code, answer.json()["meta"]["code"]) == (503, "streams_off")
+        assert (answer.status_code, answer.json()["meta"]["code"]) == (404, "streams_off")
         assert "MARKET_STREAMS" in answer.json()["message"]
 
 
