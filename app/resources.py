@@ -104,9 +104,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                     price_venue=price_venue,
                     strict_lots=settings.strict_lots,
                 )
-                board = Board(venue=venues[price_venue].venue, monotonic=time.monotonic)
                 board = Board(
-                    venue=source.venue,
+                    venue=venues[price_venue].venue,
                     monotonic=time.monotonic,
                     is_fed=_stream_url(settings) is not None,
                 )
