@@ -38,6 +38,7 @@ from app.routers import (
 )
 
 ROUTERS: Final = (
+    order.router,  # the first is found soonest
     system.router,
     auth.router,
     api_keys.router,
@@ -46,7 +47,6 @@ ROUTERS: Final = (
     candles.router,
     instruments.router,
     live.router,
-    order.router,
     ledger.router,
     watchlist.router,
     log.router,

@@ -28,7 +28,12 @@ UNDO_SECONDS_MAX: Final = 5.0
 """How long what was cut off may take to roll back and let go of its connections."""
 FILES_RESERVED: Final = 512
 """Open files that are not clients: the database, the venue, refused connections, the log."""
+KEEP_ALIVE_SECONDS: Final = 12
+"""How long an idle connection is kept: longer than common clients keep theirs (5 s), so that
+none sends a request on a connection that is being closed."""
 BACKLOG: Final = 2048
+GARBAGE_MIN: Final = 20_000
+"""Objects between collections: what a request makes is freed by counting references."""
 SOCKET_MESSAGE_BYTES_MAX: Final = 16_384
 UNREAD_MILLISECONDS_MAX: Final = 30_000
 """How long a client may leave an answer unread before its connection is cut."""
@@ -90,6 +95,7 @@ def server_config(
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=shutdown_seconds,
         ws_max_size=SOCKET_MESSAGE_BYTES_MAX,
         ws_per_message_deflate=False,  # saves memory for each connection, and time
@@ -195,6 +201,7 @@ def _spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE_MIN, 20, 20)
 
 
 def _say_where(url: str, settings: Settings, prices: str) -> None:

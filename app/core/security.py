@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,8 @@ SECRET_BYTES: Final = 40
 API_KEY_SHOWN_CHARACTERS: Final = len(API_KEY_PREFIX) + 8
 REFRESH_TOKEN_PREFIX: Final = "gor_"  # noqa: S105 - what follows is the secret
 ACCESS_TYPE: Final = "access"
+CLOCKS_APART_SECONDS_MAX: Final = 30
+"""How far the clock of the process that made a token may be ahead of ours."""
 REQUIRED_CLAIMS: Final = ("exp", "iat", "jti", "sid", "typ")
 
 # A shorter key than the hash is refused, not only warned of.
@@ -90,6 +93,8 @@ class TokenClaims:
     email: str
     user_id: UserId
     session_id: SessionId
+    expires_at: int
+    """Seconds since 1970 UTC."""
 
 
 class NotAuthenticated(Unauthenticated):
@@ -154,7 +159,7 @@ def read_access_token(token: str, *, key: TokenKey) -> TokenClaims:
             token,
             key.secret,
             algorithms=[key.algorithm],
-            options={"require": [*REQUIRED_CLAIMS], "verify_sub": False},
+            options={"require": [*REQUIRED_CLAIMS], "verify_sub": False, "verify_iat": False},
         )
     except jwt.ExpiredSignatureError:
         raise TokenExpired from None
@@ -164,12 +169,19 @@ def read_access_token(token: str, *, key: TokenKey) -> TokenClaims:
     # Our own header has no other member, so none that names a key or wants to be understood.
     if not {"alg", "typ"} >= set(read["header"]) or claims["typ"] != ACCESS_TYPE:
         raise InvalidToken
+    if type(claims["iat"]) is not int or claims["iat"] > time.time() + CLOCKS_APART_SECONDS_MAX:
+        raise InvalidToken
     email, user_id, session_id = claims.get("sub"), claims.get("uid"), claims["sid"]
     if not isinstance(email, str) or not email or type(user_id) is not int:
         raise InvalidTokenPayload
     if type(session_id) is not int or not 1 <= session_id <= ID_MAX:
         raise InvalidTokenPayload
-    return TokenClaims(email=email, user_id=UserId(user_id), session_id=SessionId(session_id))
+    return TokenClaims(
+        email=email,
+        user_id=UserId(user_id),
+        session_id=SessionId(session_id),
+        expires_at=int(claims["exp"]),
+    )
 
 
 def new_api_key() -> str:

@@ -2,30 +2,32 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
 from app.db.connection import Connection
 from app.domain.answers import Answer, KeyedRequest
 from app.domain.errors import GoblinError
 from app.domain.users import LockedUser, User
-from app.http.dependencies import CurrentUser, ResourcesOf
+from app.http.dependencies import get_current_user
 from app.http.errors import goblin_error_body, status_of
 from app.resources import Resources
 from app.services.decisions import Decision, MoneyRequest
 from app.services.once import Once
 from app.services.settlement import Asked
 
-KEY_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        pattern=KEY_PATTERN,
+        json_schema_extra={"pattern": f"^{KEY.pattern}$"},
         description="1 to 64 of A-Z a-z 0-9 _ -. The same key again gets the first answer.",
     ),
 ]
@@ -179,11 +181,19 @@ def _shortest(value: Decimal) -> list[str | int]:
     return [sign, significant, exponent + len(digits) - len(significant)]
 
 
-async def get_change(
-    request: Request, user: CurrentUser, resources: ResourcesOf, key: IdempotencyKey = None
-) -> Change:
-    """The change that this request asks for."""
-    return Change(request, user, resources, key)
+async def get_change(request: Request, key: IdempotencyKey = None) -> Change:
+    """The change that this request asks for. Raises a kind of Unauthenticated.
+
+    The key is looked at here and not by its type: 401 comes before any complaint.
+    """
+    user = await get_current_user(request)
+    if key is not None and KEY.fullmatch(key) is None:
+        problem = f"String should match pattern '^{KEY.pattern}$'"
+        where = ("header", "Idempotency-Key")
+        raise RequestValidationError(
+            [{"loc": where, "msg": problem, "type": "string_pattern_mismatch"}]
+        )
+    return Change(request, user, request.app.state.resources, key)
 
 
 ChangeOf = Annotated[Change, Depends(get_change)]

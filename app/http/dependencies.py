@@ -1,13 +1,13 @@
 """What routes ask for: the process's resources, the caller, a page."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
 from fastapi import Depends, Query, Request
-from fastapi.security import APIKeyHeader, HTTPBearer, OAuth2PasswordBearer
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, WithJsonSchema
+from starlette.requests import HTTPConnection
 
 from app.core.security import InvalidToken, InvalidTokenPayload, NotAuthenticated, TokenExpired
 from app.domain.access import (
@@ -36,20 +36,27 @@ UNAUTHENTICATED: Final = (
 )  # fmt: skip
 """What every route that asks for the caller can answer."""
 
-_bearer = OAuth2PasswordBearer(
-    tokenUrl="/auth/token",
-    auto_error=False,
-    description="The `access_token` of POST /auth/login; or log in here with the e-mail as "
-    "username. Leave client_id and client_secret empty.",
-)
-_pasted = HTTPBearer(
-    auto_error=False, description="The same header: an `access_token`, or an API key (`gob_...`)."
-)
-_api_key = APIKeyHeader(
-    name="X-API-Key",
-    auto_error=False,
-    description="A key of POST /auth/api-keys, for clients that cannot set Authorization.",
-)
+SECURITY_SCHEMES: Final[Mapping[str, Mapping[str, object]]] = {
+    "OAuth2PasswordBearer": {
+        "type": "oauth2",
+        "description": "The `access_token` of POST /auth/login; or log in here with the e-mail as "
+        "username. Leave client_id and client_secret empty.",
+        "flows": {"password": {"scopes": {}, "tokenUrl": "/auth/token"}},
+    },
+    "HTTPBearer": {
+        "type": "http",
+        "description": "The same header: an `access_token`, or an API key (`gob_...`).",
+        "scheme": "bearer",
+    },
+    "APIKeyHeader": {
+        "type": "apiKey",
+        "description": "A key of POST /auth/api-keys, for clients that cannot set Authorization.",
+        "in": "header",
+        "name": "X-API-Key",
+    },
+}
+"""The ways to prove who one is. A class of FastAPI's for each of them would cost every request
+as much as it takes to check the token."""
 
 
 async def get_resources(request: Request) -> Resources:
@@ -64,14 +71,13 @@ async def get_resources(request: Request) -> Resources:
 ResourcesOf = Annotated[Resources, Depends(get_resources)]
 
 
-async def get_secret(
-    bearer: Annotated[str | None, Depends(_bearer)],
-    _pasted: Annotated[object, Depends(_pasted)],  # reads the same header; here for /docs
-    api_key: Annotated[str | None, Depends(_api_key)],
-) -> str | None:
+def sent_secret(request: HTTPConnection) -> str | None:
     """What the caller sent to prove who they are. Raises ConflictingCredentials."""
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    bearer = credentials.strip() if scheme.lower() == "bearer" else ""
+    api_key = request.headers.get("X-API-Key")
     if not api_key:
-        return bearer
+        return bearer or None
     if bearer and bearer != api_key:
         raise ConflictingCredentials
     if not api_key.startswith(API_KEY_PREFIX):
@@ -79,56 +85,63 @@ async def get_secret(
     return api_key
 
 
-SentSecret = Annotated[str | None, Depends(get_secret)]
-
-
 async def authenticate(resources: Resources, secret: str | None) -> Caller:
     """The caller that the token or API key speaks for. Raises a kind of Unauthenticated."""
     return await resources.authenticator.authenticate(secret)
 
 
-async def get_caller(request: Request, resources: ResourcesOf, secret: SentSecret) -> Caller:
+async def get_caller(request: Request) -> Caller:
     """Who asks; also in `request.state.caller`. Raises a kind of Unauthenticated.
 
     Most routes ask for CurrentUser or one of its neighbours, which say what is needed as well.
     """
-    caller = await authenticate(resources, secret)
+    known: Caller | None = getattr(request.state, "caller", None)
+    if known is not None:
+        return known
+    caller = await authenticate(request.app.state.resources, sent_secret(request))
     request.state.user_id = caller.user.id
     request.state.caller = caller
     return caller
 
 
-CurrentCaller = Annotated[Caller, Depends(get_caller)]
-
-
-async def get_current_user(request: Request, caller: CurrentCaller) -> User:
+async def get_current_user(request: Request) -> User:
     """The user, if the caller may read what is read or trade where something is changed."""
+    caller = await get_caller(request)
     caller.require(Scope.READ if request.method in SAFE_METHODS else Scope.TRADE)
     return caller.user
 
 
-async def get_reading_user(caller: CurrentCaller) -> User:
+async def get_reading_user(request: Request) -> User:
     """The user, for a request that changes nothing whatever its method."""
+    caller = await get_caller(request)
     caller.require(Scope.READ)
     return caller.user
 
 
-async def get_administrator(caller: CurrentCaller) -> User:
+async def get_administrator(request: Request) -> User:
     """The user, if the caller may administer the installation."""
+    caller = await get_caller(request)
     caller.require(Scope.ADMIN)
     return caller.user
 
 
-async def get_session_caller(caller: CurrentCaller) -> Caller:
+async def get_session_caller(request: Request) -> Caller:
     """The caller, if they logged in; whatever guards the account itself takes no API key."""
+    caller = await get_caller(request)
     caller.session_id()
     return caller
 
 
+CurrentCaller = Annotated[Caller, Depends(get_caller)]
 CurrentSession = Annotated[Caller, Depends(get_session_caller)]
 CurrentUser = Annotated[User, Depends(get_current_user)]
 ReadingUser = Annotated[User, Depends(get_reading_user)]
 Administrator = Annotated[User, Depends(get_administrator)]
+
+AUTHENTICATING: Final = frozenset(
+    (get_caller, get_current_user, get_reading_user, get_administrator, get_session_caller)
+)
+"""The dependencies that answer 401. None rests on another, which would cost every request."""
 
 
 def _path_id(text: object) -> object:

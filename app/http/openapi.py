@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from app.domain.access import Scope
 from app.domain.errors import GoblinError, Invalid
 from app.domain.instruments import Category
+from app.http.dependencies import SECURITY_SCHEMES
 from app.http.errors import (
     CODES_OF_ANY_REQUEST,
     ErrorResponse,
@@ -32,6 +33,7 @@ ROUTE_EXAMPLE: Final = "x-example"
 """Where a route leaves members of its answer until the example is made."""
 
 ROUTE_LINKS: Final = "x-links"
+ROUTE_NEEDS_CALLER: Final = "x-needs-caller"
 
 _REF: Final = "#/components/"
 
@@ -166,6 +168,7 @@ def _example_of(error: type[GoblinError]) -> Json:
 def _complete(schema: Json) -> None:
     components = schema["components"]
     components["parameters"] = {name: dict(value) for name, value in _PARAMETERS.items()}
+    components["securitySchemes"] = {name: dict(value) for name, value in SECURITY_SCHEMES.items()}
     components["headers"] = {name: dict(value) for name, value in _HEADERS.items()}
     models = components["schemas"]
     for name in _reachable(schema, models, "responses"):
@@ -209,6 +212,8 @@ def _complete_operation(operation: Json, models: Json, examples: Json) -> None:
         if parameter["required"] and "examples" not in parameter:
             # /docs fills it in; what is optional is better left empty.
             parameter["example"] = example_value(parameter["schema"], models)
+    if operation.pop(ROUTE_NEEDS_CALLER, False):
+        operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
     is_change = any(parameter["name"] == _KEY_HEADER for parameter in parameters)
     parameters.append({"$ref": f"{_REF}parameters/RequestId"})
     for content in operation.get("requestBody", {}).get("content", {}).values():

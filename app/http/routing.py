@@ -16,9 +16,16 @@ from app.domain.answers import KeyReused, RequestInProgress
 from app.domain.circuits import PriceUnavailable
 from app.domain.errors import GoblinError, Invalid, UpstreamUnavailable
 from app.http.body_types import FORM_TYPES, JSON_TYPES, refuse_other_types
-from app.http.dependencies import UNAUTHENTICATED, get_caller
+from app.http.changes import get_change
+from app.http.dependencies import AUTHENTICATING, UNAUTHENTICATED
 from app.http.exact_json import ExactRequest
-from app.http.openapi import ROUTE_EXAMPLE, ROUTE_LINKS, declare, declare_code
+from app.http.openapi import (
+    ROUTE_EXAMPLE,
+    ROUTE_LINKS,
+    ROUTE_NEEDS_CALLER,
+    declare,
+    declare_code,
+)
 from app.services.booking import LedgerDisagrees
 
 
@@ -87,12 +94,13 @@ class Router(APIRouter):
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             self._about = inspect.getdoc(inspect.getmodule(function)) or ""
+            dependant = get_dependant(path=self.prefix + path, call=function)
             responses: dict[int | str, dict[str, Any]] = {
                 **{
                     status: {"description": text, "model": options["response_model"]}
                     for status, text in (success or {}).items()
                 },
-                **_failures(get_dependant(path=self.prefix + path, call=function), errors),
+                **_failures(dependant, errors),
             }
             for spelling in (path, path.removesuffix("/") if path.endswith("/") else path + "/"):
                 if self.prefix + spelling == "":
@@ -109,6 +117,7 @@ class Router(APIRouter):
                         **(openapi_extra or {}),
                         ROUTE_EXAMPLE: example or {},
                         ROUTE_LINKS: links or {},
+                        ROUTE_NEEDS_CALLER: _needs_caller(dependant),
                     },
                     include_in_schema=spelling == path,
                     **options,
@@ -138,7 +147,7 @@ def _failures(
 ) -> dict[int | str, dict[str, Any]]:
     """What a function can answer besides success, from what it can raise and what it asks for."""
     asked = list(_flat(dependant))
-    needs_user = any(part.call is get_caller for part in asked)
+    needs_user = _needs_caller(dependant)
     has_body = any(part.body_params for part in asked)
     has_form = any(isinstance(f.field_info, Form) for part in asked for f in part.body_params)
     has_input = has_body or any(
@@ -159,6 +168,10 @@ def _failures(
         **(declare_code("unsupported_media_type") if has_body else {}),
         **(declare_code("bad_request") if has_form else {}),
     }
+
+
+def _needs_caller(dependant: Dependant) -> bool:
+    return any(part.call in AUTHENTICATING or part.call is get_change for part in _flat(dependant))
 
 
 def _flat(dependant: Dependant) -> Iterator[Dependant]:

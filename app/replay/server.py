@@ -95,6 +95,7 @@ async def replay_exchange(
         lifespan="off",
         log_config=None,
         access_log=False,
+        timeout_keep_alive=120,  # longer than a client of ours keeps an idle connection
         ws=CuttableSocket,
         ws_ping_interval=None,
         ws_per_message_deflate=False,

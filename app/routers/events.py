@@ -11,7 +11,7 @@ from app.core.security import NotAuthenticated
 from app.domain.access import Scope
 from app.domain.errors import GoblinError
 from app.domain.events import NumberedEvent
-from app.http.dependencies import CurrentCaller, CurrentUser, ResourcesOf, SentSecret, authenticate
+from app.http.dependencies import CurrentCaller, CurrentUser, ResourcesOf, authenticate, sent_secret
 from app.http.event_stream import (
     CLOSE_BAD_MESSAGE,
     EventStream,
@@ -51,7 +51,6 @@ async def list_events(
     request: Request,
     user: CurrentUser,
     caller: CurrentCaller,
-    secret: SentSecret,
     resources: ResourcesOf,
     after: After = 0,
     limit: Limit = 100,
@@ -80,7 +79,7 @@ async def list_events(
             limit=limit,
             wait_seconds=wait_seconds,
             has_left=request.is_disconnected,
-            recheck=partial(authenticate, resources, secret),
+            recheck=partial(authenticate, resources, sent_secret(request)),
         )
     shown = {
         "status": "success",
@@ -101,10 +100,10 @@ async def list_events(
     openapi_extra={"responses": {"200": {"content": {EventStream.media_type: SSE_SCHEMA}}}},
 )
 async def stream_events(
+    request: Request,
     user: CurrentUser,  # noqa: ARG001 - asks for the scope to read
     caller: CurrentCaller,
     resources: ResourcesOf,
-    secret: SentSecret,
     after: After = 0,
     last_event_id: Annotated[
         EventNumber | None,
@@ -124,7 +123,7 @@ async def stream_events(
         resources=resources,
         caller=caller,
         after=after if last_event_id is None else last_event_id,
-        secret=secret,
+        secret=sent_secret(request),
     )
     return EventStream(following, _spelled)
 

@@ -1,5 +1,6 @@
 """From what was sent to who is asking."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from app.core.security import (
     ID_MAX,
     NotAuthenticated,
+    TokenClaims,
     TokenKey,
     hash_secret,
     read_access_token,
@@ -33,6 +35,8 @@ from app.services.gathering import Gathering
 USE_NOTED_EVERY: Final = timedelta(minutes=1)
 USES_MAX: Final = 10_000
 """Most keys that are remembered until their use is written down."""
+TOKENS_REMEMBERED_MAX: Final = 5_000
+"""Whose signature need not be computed again."""
 
 
 class ApiKeyUses:
@@ -67,6 +71,7 @@ class Authenticator:
         self._db, self._key, self._uses = db, key, uses
         self._sessions = Gathering(self._find_sessions)
         self._api_keys = Gathering(self._find_api_keys)
+        self._tokens: dict[str, TokenClaims] = {}
 
     async def authenticate(self, secret: str | None) -> Caller:
         """The caller that an access token or an API key speaks for.
@@ -80,7 +85,7 @@ class Authenticator:
         return await self._by_token(secret)
 
     async def _by_token(self, token: str) -> Caller:
-        claims = read_access_token(token, key=self._key)
+        claims = self._read(token)
         if not 1 <= claims.user_id <= ID_MAX:
             raise UserGone
         found = await self._sessions.ask((claims.user_id, claims.session_id))
@@ -95,6 +100,17 @@ class Authenticator:
             credential=Credential(kind=CredentialKind.SESSION, id=claims.session_id),
             scopes=SCOPES_OF[found.role],
         )
+
+    def _read(self, token: str) -> TokenClaims:
+        """What the token says; one that was read before cannot have become another's."""
+        claims = self._tokens.get(token)
+        if claims is not None and time.time() < claims.expires_at:
+            return claims
+        claims = read_access_token(token, key=self._key)
+        if len(self._tokens) >= TOKENS_REMEMBERED_MAX:
+            self._tokens.clear()
+        self._tokens[token] = claims
+        return claims
 
     async def _by_api_key(self, secret: str) -> Caller:
         found = await self._api_keys.ask(hash_secret(secret))

@@ -122,6 +122,19 @@ class MarketData:
             self._demand.touch(Topic(category, symbol, Channel.TICKER))
         return PricedQuote(quote=quote, age_seconds=self._monotonic() - call.begun_at)
 
+    def known(self, symbol: Symbol, category: Category) -> PricedQuote | None:
+        """What `quote` would answer without asking the venue; None where it would ask."""
+        streamed = self._streamed(symbol, category)
+        if streamed is not None:
+            return streamed
+        call = self._calls.get((symbol, category))
+        if call is None or not call.task.done() or call.task.cancelled():
+            return None
+        age_seconds = self._monotonic() - call.begun_at
+        if age_seconds >= self._price_age_seconds_max or call.task.exception() is not None:
+            return None
+        return PricedQuote(quote=call.task.result(), age_seconds=age_seconds)
+
     async def aclose(self) -> None:
         """Cancel the running calls; whoever waits for one is told Unavailable."""
         self._is_closed = True

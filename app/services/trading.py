@@ -84,6 +84,9 @@ async def close_price(
     db: Database, market: MarketData, *, user: User, symbol: Symbol
 ) -> PricedQuote:
     """The price to close at; OrderNotFound before any price is fetched."""
+    known = market.known(symbol, Category.SPOT)
+    if known is not None:
+        return known  # nothing is fetched: the desk finds out whether there is an order
     async with db.connection() as conn:
         has_order = await orders.has_active_order(
             conn, user_id=user.id, epoch=user.epoch, symbol=symbol

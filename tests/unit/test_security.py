@@ -40,8 +40,10 @@ def signed(key: str = KEY.secret, algorithm: str = "HS256", **claims: Any) -> st
 def test_a_token_speaks_for_the_user_it_was_made_for_until_it_expires() -> None:
     token = create_access_token(ADA, session_id=SessionId(3), key=KEY, now=NOW)
     claims = read_access_token(token, key=KEY)
-    assert claims == TokenClaims(email=ADA.email, user_id=ADA.id, session_id=SessionId(3))
     raw = jwt.decode(token, options={"verify_signature": False})
+    assert claims == TokenClaims(
+        email=ADA.email, user_id=ADA.id, session_id=SessionId(3), expires_at=raw["exp"]
+    )
     assert raw["exp"] - raw["iat"] == 3600
     old = create_access_token(
         ADA, session_id=SessionId(3), key=KEY, now=NOW - timedelta(minutes=61)
@@ -49,6 +51,13 @@ def test_a_token_speaks_for_the_user_it_was_made_for_until_it_expires() -> None:
     for token in (old, signed(exp=datetime.now(UTC)), signed(exp=1)):
         with pytest.raises(TokenExpired, match="Token expired"):
             read_access_token(token, key=KEY)
+
+
+def test_a_token_of_a_process_whose_clock_is_a_little_ahead_is_good() -> None:
+    ahead = datetime.now(UTC) + timedelta(seconds=20)
+    assert read_access_token(signed(iat=ahead), key=KEY).user_id == ADA.id
+    with pytest.raises(InvalidToken):
+        read_access_token(signed(iat=ahead + timedelta(seconds=30)), key=KEY)
 
 
 @pytest.mark.parametrize(
