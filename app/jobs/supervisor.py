@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from app.domain.errors import Unavailable
+
 RESTART_SECONDS_MIN: Final = 1.0
 RESTART_SECONDS_MAX: Final = 30.0
 
@@ -76,6 +78,8 @@ async def _keep_running(name: str, job: Job, board: JobBoard) -> None:
         board.note(name, is_running=True)
         try:
             await job()
+        except Unavailable as error:  # the database comes and goes; where is of no interest
+            _log.warning("job interrupted", extra={"job": name, "reason": error.message})
         except Exception:  # noqa: BLE001 - logged, and the job is started again
             _log.exception("job failed", extra={"job": name})
         board.note(name, is_running=False)

@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from app.domain.errors import Unavailable
 from app.jobs.supervisor import JobBoard, supervised
 
 
@@ -63,3 +64,24 @@ async def test_the_board_tells_which_jobs_run_and_which_wait_to_be_started_again
         "bad": False,
     }
     assert all(state.age_seconds >= 0 for state in states.values())
+
+
+async def test_a_job_whose_database_went_away_is_a_line_and_not_a_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    starts = 0
+    is_running_again = asyncio.Event()
+
+    async def job() -> None:
+        nonlocal starts
+        starts += 1
+        if starts == 1:
+            raise Unavailable("the database is away")
+        is_running_again.set()
+        await asyncio.Event().wait()
+
+    async with supervised({"fragile": job}):
+        await asyncio.wait_for(is_running_again.wait(), timeout=20)
+    (line,) = [record for record in caplog.records if record.name == "app.jobs.supervisor"]
+    assert (line.levelname, line.exc_info) == ("WARNING", None)
+    assert line.__dict__["reason"] == "the database is away"
