@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from app.__main__ import main
 from app.clients.bybit_frames import News, parse_frame
 from app.core.config import PROJECT
 from app.domain.books import BookChange, OrderBook
@@ -249,13 +250,17 @@ async def test_the_command_records_until_it_is_interrupted_and_says_what_it_has(
     assert {"tickers.ETHUSDT", "orderbook.50.ETHUSDT", "kline.1.ETHUSDT"} <= names
 
 
-async def test_the_command_refuses_what_is_no_symbol(tmp_path: Path) -> None:
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "app", "record", "BTC/USDT", "--to", str(tmp_path)),
-        cwd=PROJECT,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, errors = await child.communicate()
-    assert child.returncode == 1
-    assert "BTC/USDT" in errors.decode()
-    assert not any(tmp_path.iterdir())  # noqa: ASYNC240 - nothing else runs here
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["BTC/USDT"], "BTC/USDT"),
+        (["BTCUSDT", "--minutes", "0"], "--minutes"),
+        (["BTCUSDT", "--minutes", "nan"], "--minutes"),
+    ],
+)
+def test_the_command_refuses_what_it_cannot_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
+) -> None:
+    assert main(["record", *arguments, "--to", str(tmp_path / "new")]) == 1
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
