@@ -59,6 +59,7 @@ CandleInstant = Annotated[
     WithJsonSchema(
         {
             "type": "string",
+            "maxLength": 40,
             "anyOf": [{"format": "date-time"}, {"format": "date"}],
             "examples": ["2025-01-01T00:00:00Z"],
         }

@@ -15,7 +15,7 @@ from typing import Final
 
 from app.db.connection import Connection
 from app.db.dao import users
-from app.db.database import RETRIES_MAX, Database
+from app.db.database import LOCK_SECONDS_MAX, RETRIES_MAX, Database
 from app.db.errors import DatabaseUnavailable, RowLocked
 from app.domain.answers import Answer, RequestInProgress
 from app.domain.errors import Unavailable
@@ -41,6 +41,17 @@ class _Waiting:
     @property
     def user_id(self) -> UserId:
         return self.asked.request.user_id
+
+    @property
+    def is_refused_for_the_lock(self) -> bool:
+        """Whether somebody else held the user for too long."""
+        if not self.answer.done() or self.answer.cancelled():
+            return False
+        return isinstance(self.answer.exception(), RowLocked | RequestInProgress)
+
+    def tell_locked(self) -> None:
+        """Somebody else holds the user; with a key it may be the first request itself."""
+        self.tell(RowLocked() if self.asked.keyed is None else RequestInProgress())
 
     def tell(self, verdict: Verdict | Exception) -> None:
         """Say how it went, unless whoever asked has left."""
@@ -129,9 +140,19 @@ class Desk:
     async def _write_when_free(self, user_id: UserId, theirs: Sequence[_Waiting]) -> None:
         try:
             await self._settle(theirs, is_waiting_for_users=True)
+            self._refuse_who_waited_as_long(user_id, theirs)
         finally:
             self._writing.discard(user_id)
             self._call_clerk()
+
+    def _refuse_who_waited_as_long(self, user_id: UserId, theirs: Sequence[_Waiting]) -> None:
+        """Where the user could not be had in time, nobody begins to wait anew."""
+        if not all(waiting.is_refused_for_the_lock for waiting in theirs):
+            return
+        too_long_ago = asyncio.get_running_loop().time() - LOCK_SECONDS_MAX / 2
+        for waiting in self._queue:
+            if waiting.user_id == user_id and waiting.since < too_long_ago:
+                waiting.tell_locked()
 
     def _take(self) -> list[_Waiting]:
         """The next batch: whoever came first, leaving each user's requests in their order."""
@@ -194,7 +215,7 @@ class Desk:
             return []
         except RowLocked:
             for waiting in batch:
-                waiting.tell(RowLocked() if waiting.asked.keyed is None else RequestInProgress())
+                waiting.tell_locked()
             return []
         except Exception as error:  # noqa: BLE001 - told to whoever it belongs to
             if len(batch) == 1:

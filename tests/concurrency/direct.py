@@ -31,7 +31,7 @@ class DirectClient:
         body = b"" if json is None else _dump(json)
         path, _, query = url.partition("?")
         query = urlencode(params) if params else query
-        sent = {"authorization": self.token, **(headers or {})}
+        sent = {"host": "goblin", "authorization": self.token, **(headers or {})}
         if body:
             sent |= {"content-type": "application/json", "content-length": str(len(body))}
         scope = {

@@ -1,15 +1,19 @@
 """Connections that fail when they are told to, with the errors of a real server."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import asyncpg
+from app.core.config import PROJECT
 from app.db.database import Database
+from app.db.migrate import newest_version
 from app.resources import Resources
 from app.services.authentication import Authenticator
 from app.services.desk import Desk
+from app.services.readiness import Readiness
 
 T = TypeVar("T")
 
@@ -18,7 +22,19 @@ def with_pool(resources: Resources, pool: asyncpg.Pool) -> Resources:
     """The same resources, where requests take their connections from this pool."""
     db = Database(pool)
     authenticator = Authenticator(db, key=resources.token_key, uses=resources.api_key_uses)
-    return replace(resources, db=db, desk=Desk(db, batch_max=64), authenticator=authenticator)
+    readiness = Readiness(
+        db,
+        schema_version=newest_version(PROJECT / "db" / "migration"),
+        venue=lambda: resources.market.venue_state,
+        monotonic=time.monotonic,
+    )
+    return replace(
+        resources,
+        readiness=readiness,
+        db=db,
+        desk=Desk(db, batch_max=64),
+        authenticator=authenticator,
+    )
 
 
 @dataclass(frozen=True)

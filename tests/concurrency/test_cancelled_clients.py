@@ -138,7 +138,7 @@ async def test_two_hundred_clients_that_leave_at_random_cost_nothing_but_their_a
         )
         asked.append((person, request, key))
         work = ask(person, request, key=key)
-        leaving.append(asyncio.create_task(cancelled_at(work, dice.randrange(1, 25))))
+        leaving.append(asyncio.create_task(cancelled_at(work, dice.randrange(1, 8))))
         if dice.random() < 0.2:
             await asyncio.sleep(dice.random() * 0.01)
         if len(leaving) % AT_ONCE == 0:

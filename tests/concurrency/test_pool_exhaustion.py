@@ -54,7 +54,8 @@ async def test_two_hundred_slow_requests_on_four_connections_are_all_answered_so
         answers = [answer for answer, _ in outcomes]
         refused = [answer for answer in answers if answer.status_code == 503]
         assert {answer.status_code for answer in answers} <= {503, 409}, "409: the lock itself"
-        assert len(refused) > REQUESTS / 2
+        if ask is list_orders:  # deposits wait for each other without a connection
+            assert len(refused) > REQUESTS / 2
         for answer in refused:
             assert answer.json()["meta"]["code"] == "database_unavailable"
             assert answer.headers["retry-after"] == "1"

@@ -11,7 +11,7 @@ from app.db.address import DatabaseAddress
 from app.db.database import Database, open_pool
 from app.db.errors import DatabaseUnavailable
 from app.db.migrate import newest_version
-from app.domain.errors import UpstreamUnavailable
+from app.domain.circuits import PriceUnavailable
 from app.services.readiness import Readiness, VenueHealth
 from tests.conftest import CloneDatabase
 
@@ -40,9 +40,9 @@ def readiness(
     ("venue", "obstacle"),
     [
         (Venue("closed", 0), type(None)),
-        (Venue("closed", 3), UpstreamUnavailable),
-        (Venue("open", 30), UpstreamUnavailable),
-        (Venue("probing", 1), UpstreamUnavailable),
+        (Venue("closed", 3), PriceUnavailable),
+        (Venue("open", 30), PriceUnavailable),
+        (Venue("probing", 1), PriceUnavailable),
         (Venue("open", 0), type(None)),
     ],
 )

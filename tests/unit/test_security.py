@@ -31,7 +31,7 @@ ADA = User(id=UserId(7), email="ada@example.com", name="Ada", balance=Decimal(0)
 def signed(key: str = KEY.secret, algorithm: str = "HS256", **claims: Any) -> str:
     base = {
         "sub": ADA.email, "uid": 7, "sid": 3, "jti": "j", "typ": "access",
-        "iat": NOW, "exp": NOW + timedelta(minutes=5),
+        "iat": NOW, "exp": NOW + timedelta(hours=5),
     }  # fmt: skip
     kept = {name: value for name, value in {**base, **claims}.items() if value is not None}
     return jwt.encode(kept, key, algorithm=algorithm)
