@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import uvloop
 
-from bench import bookings, durability, endpoints, logins, metrics
+from bench import bookings, durability, endpoints, logins, metrics, orders
 from bench.installation import open_installation
 from bench.report import print_aims
 
@@ -17,6 +17,7 @@ PARTS = {
     "bookings": bookings.measure,
     "logins": logins.measure,
     "metrics": metrics.measure,
+    "orders": orders.measure,
 }
 
 

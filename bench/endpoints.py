@@ -101,22 +101,23 @@ async def _clients(installation: Installation) -> dict[str, list[Iterator[bytes]
         FLOOR: [repeat(request_bytes("GET", "/"))] * CLIENTS,
         ME: [repeat(request_bytes("GET", "/users/me", token=p.token)) for p in people],
         PRICE: [repeat(request_bytes("GET", f"/market/price?symbol={SYMBOL}"))] * CLIENTS,
-        ONE: [_orders(p) for p in await installation.people(1)],
-        PLAIN_ONE: [_orders(p, "/plain") for p in await installation.people(1, plain=True)],
-        MANY: [_orders(p) for p in await installation.people(CLIENTS)],
+        ONE: [orders(p) for p in await installation.people(1)],
+        PLAIN_ONE: [orders(p, "/plain") for p in await installation.people(1, plain=True)],
+        MANY: [orders(p) for p in await installation.people(CLIENTS)],
         KEYED: [_keyed_orders(p) for p in await installation.people(CLIENTS)],
-        PLAIN_MANY: [_orders(p, "/plain") for p in await installation.people(CLIENTS, plain=True)],
+        PLAIN_MANY: [orders(p, "/plain") for p in await installation.people(CLIENTS, plain=True)],
     }
 
 
-def _orders(person: Person, path: str = "/order") -> Iterator[bytes]:
+def orders(person: Person, path: str = "/order") -> Iterator[bytes]:
+    """What somebody sends who buys and sells in turn."""
     buy = request_bytes("POST", path, token=person.token, body=ORDER)
     sell = request_bytes("DELETE", f"{path}/{SYMBOL}", token=person.token)
     return cycle([buy, sell])
 
 
 def _keyed_orders(person: Person) -> Iterator[bytes]:
-    for request in _orders(person):
+    for request in orders(person):
         key = f"\r\nidempotency-key: {token_hex(8)}\r\n\r\n".encode()
         yield request.replace(b"\r\n\r\n", key, 1)
 

@@ -62,18 +62,24 @@ class Installation:
     exchange_url: str
     address: DatabaseAddress
     db: Database
+    plain_address: DatabaseAddress
     plain_db: Database
     key: TokenKey
 
     async def people(
-        self, count: int, *, plain: bool = False, password: str | None = None
+        self,
+        count: int,
+        *,
+        plain: bool = False,
+        password: str | None = None,
+        db: Database | None = None,
     ) -> list[Person]:
         """New accounts, rich enough never to be refused an order; without a password nobody
-        can log in to them, and nothing is hashed."""
+        can log in to them, and nothing is hashed. `db` is another database than the two."""
         hashed = "!" if password is None else await asyncio.to_thread(hash_password, password)
         made = []
         for _ in range(count):
-            async with (self.plain_db if plain else self.db).transaction() as conn:
+            async with (db or (self.plain_db if plain else self.db)).transaction() as conn:
                 user = await open_account(
                     conn,
                     email=f"{secrets.token_hex(8)}@example.com",
@@ -86,6 +92,13 @@ class Installation:
                 issued = await open_session(conn, login, key=self.key)
             made.append(Person(user=user, token=issued.access_token))
         return made
+
+    @asynccontextmanager
+    async def another_database(self, name: str) -> AsyncIterator[tuple[DatabaseAddress, Database]]:
+        """A new one with the same schema, beside the two."""
+        address = await _create_database(self.address, name)
+        async with open_database(address, pool_size=2) as db:
+            yield address, db
 
     @asynccontextmanager
     async def serving(
@@ -126,12 +139,8 @@ async def open_installation() -> AsyncIterator[Installation]:
         scratch = tempfile.TemporaryDirectory(prefix="bench-", dir=PROJECT / "data")
         folder = Path(stack.enter_context(scratch))
         address = await stack.enter_async_context(embedded_postgres(folder / "postgres"))
-        plain = address.with_database(PLAIN)
-        admin = await asyncpg.connect(**address.connect_arguments())
-        await admin.execute(f"CREATE DATABASE {PLAIN}")
-        await admin.close()
-        for each in (address, plain):
-            await migrate(each, PROJECT / "db" / "migration")
+        await migrate(address, PROJECT / "db" / "migration")
+        plain = await _create_database(address, PLAIN)
         exchange_url = await stack.enter_async_context(
             _process(("app.replay",), {}, folder / "replay.log")
         )
@@ -140,11 +149,23 @@ async def open_installation() -> AsyncIterator[Installation]:
             exchange_url=exchange_url,
             address=address,
             db=await stack.enter_async_context(open_database(address, pool_size=POOL_SIZE)),
+            plain_address=plain,
             plain_db=await stack.enter_async_context(open_database(plain, pool_size=POOL_SIZE)),
             key=TokenKey(
                 secret=secrets.token_urlsafe(48), algorithm="HS256", lifetime=timedelta(hours=24)
             ),
         )
+
+
+async def _create_database(beside: DatabaseAddress, name: str) -> DatabaseAddress:
+    admin = await asyncpg.connect(**beside.connect_arguments())
+    try:
+        await admin.execute(f"CREATE DATABASE {name}")
+    finally:
+        await admin.close()
+    address = beside.with_database(name)
+    await migrate(address, PROJECT / "db" / "migration")
+    return address
 
 
 @asynccontextmanager
