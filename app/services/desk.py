@@ -267,8 +267,13 @@ def _closed() -> Unavailable:
 
 @asynccontextmanager
 async def open_desk(db: Database, *, batch_max: int) -> AsyncIterator[Desk]:
-    """A desk for as long as the block runs."""
-    desk = Desk(db, batch_max=batch_max)
+    """A desk for as long as the block runs.
+
+    With batches of one nothing is gained by waiting for each other: as many are written at
+    once as there are connections.
+    """
+    batches_at_once = BATCHES_AT_ONCE if batch_max > 1 else db.pool_use.connections_max
+    desk = Desk(db, batch_max=batch_max, batches_at_once=batches_at_once)
     try:
         yield desk
     finally:
