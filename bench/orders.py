@@ -5,15 +5,15 @@ none works in the background of another, and each is warmed up first.
 """
 
 import asyncio
-import sys
+import io
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, redirect_stdout, suppress
 from itertools import repeat
 from statistics import median
 from typing import Final, TypeAlias
 
 import asyncpg
-from app.core.config import PROJECT
+from app.__main__ import main as goblin
 
 from bench.endpoints import orders
 from bench.installation import Installation
@@ -28,6 +28,9 @@ WARM_CLIENTS: Final = 64
 
 EMPTY, ALONE, SHARED = "empty endpoint", "a transaction for each order", "group commit"
 
+SERVE: Final = ("app", "serve")
+
+Command: TypeAlias = tuple[str, ...]
 Address: TypeAlias = tuple[str, int]
 Row: TypeAlias = tuple[str, int]
 """What is measured, and with how many clients or connections."""
@@ -38,8 +41,12 @@ async def measure(installation: Installation, *, rounds: int, seconds: float) ->
     people = await installation.people(max(CLIENTS))
     clients = [orders(person) for person in people]
     constant = [repeat(request_bytes("GET", "/"))] * max(CLIENTS)
-    twice = await _twice()
-    servers = {ALONE: {"ORDERS_PER_COMMIT_MAX": "1"}, SHARED: {}, twice: {}}
+    twice, commands = _twice()
+    servers: dict[str, tuple[Sequence[Command], dict[str, str]]] = {
+        ALONE: ([SERVE], {"ORDERS_PER_COMMIT_MAX": "1"}),
+        SHARED: ([SERVE], {}),
+        twice: (commands, {}),
+    }
     measured: dict[Row, list[Run]] = {}
 
     async def load(
@@ -59,9 +66,8 @@ async def measure(installation: Installation, *, rounds: int, seconds: float) ->
                 for connections in CONNECTIONS:
                     run = await pgbench.run(form, connections=connections, seconds=seconds)
                     measured.setdefault((_pgbench(form), connections), []).append(run)
-            for name, settings in servers.items():
-                processes = 2 if name == twice else 1
-                async with _serving(installation, processes, settings) as addresses:
+            for name, (starts, settings) in servers.items():
+                async with _serving(installation, starts, settings) as addresses:
                     await load(name, addresses, clients)
         await pgbench.check_books()
     _print(measured, twice)
@@ -147,26 +153,25 @@ async def _drive_all(
     )
 
 
-async def _twice() -> str:
-    """What two of goblin's processes are called: workers of one `serve`, if it knows them."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app", "serve", "--help", cwd=PROJECT, stdout=asyncio.subprocess.PIPE
-    )
-    printed, _ = await child.communicate()
-    if b"--workers" in printed:
-        return f"{SHARED}, 2 workers"
+def _twice() -> tuple[str, Sequence[Command]]:
+    """How goblin serves with two processes, in words and in commands."""
+    printed = io.StringIO()
+    with redirect_stdout(printed), suppress(SystemExit):
+        goblin(["serve", "--help"])
+    if "--workers" in printed.getvalue():
+        return f"{SHARED}, 2 workers", [(*SERVE, "--workers", "2")]
     print("\nLEFT OUT: `serve` knows no --workers; two processes on two ports stand in for them")
-    return f"{SHARED}, 2 processes"
+    return f"{SHARED}, 2 processes", [SERVE, SERVE]
 
 
 @asynccontextmanager
 async def _serving(
-    installation: Installation, processes: int, settings: dict[str, str]
+    installation: Installation, commands: Sequence[Command], settings: dict[str, str]
 ) -> AsyncIterator[Sequence[Address]]:
     async with AsyncExitStack() as stack:
         yield [
-            await stack.enter_async_context(installation.serving("app", "serve", settings=settings))
-            for _ in range(processes)
+            await stack.enter_async_context(installation.serving(*command, settings=settings))
+            for command in commands
         ]
 
 
