@@ -8,7 +8,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, redirect_stdout, suppress
-from itertools import repeat
+from itertools import product, repeat
 from statistics import median
 from typing import Final, TypeAlias
 
@@ -32,6 +32,8 @@ SERVE: Final = ("app", "serve")
 
 Command: TypeAlias = tuple[str, ...]
 Address: TypeAlias = tuple[str, int]
+Side: TypeAlias = tuple[str, Sequence[Address], Sequence[Iterator[bytes]]]
+"""What it is called, where it is served, and what each client sends."""
 Row: TypeAlias = tuple[str, int]
 """What is measured, and with how many clients or connections."""
 
@@ -42,40 +44,38 @@ async def measure(installation: Installation, *, rounds: int, seconds: float) ->
     clients = [orders(person) for person in people]
     constant = [repeat(request_bytes("GET", "/"))] * max(CLIENTS)
     twice, commands = _twice()
-    servers: dict[str, tuple[Sequence[Command], dict[str, str]]] = {
-        ALONE: ([SERVE], {"ORDERS_PER_COMMIT_MAX": "1"}),
-        SHARED: ([SERVE], {}),
-        twice: (commands, {}),
-    }
     measured: dict[Row, list[Run]] = {}
 
-    async def load(
-        name: str, addresses: Sequence[Address], requests: Sequence[Iterator[bytes]]
-    ) -> None:
-        warm_seconds = min(seconds, WARM_SECONDS_MAX)
-        await _drive_all(addresses, requests[:WARM_CLIENTS], seconds=warm_seconds)
+    async def load(*sides: Side) -> None:
+        for _, addresses, requests in sides:
+            warm_seconds = min(seconds, WARM_SECONDS_MAX)
+            await _drive_all(addresses, requests[:WARM_CLIENTS], seconds=warm_seconds)
         for count in CLIENTS:
-            run = await _drive_all(addresses, requests[:count], seconds=seconds)
-            measured.setdefault((name, count), []).append(run)
+            for name, addresses, requests in sides:
+                run = await _drive_all(addresses, requests[:count], seconds=seconds)
+                measured.setdefault((name, count), []).append(run)
 
     async with installation.serving("bench.empty") as empty, open_pgbench(installation) as pgbench:
         await _tidy(installation, pgbench)
-        for _ in range(rounds):
-            await load(EMPTY, [empty], constant)
-            for form in FORMS:
-                for connections in CONNECTIONS:
-                    run = await pgbench.run(form, connections=connections, seconds=seconds)
-                    measured.setdefault((_pgbench(form), connections), []).append(run)
-            for name, (starts, settings) in servers.items():
-                async with _serving(installation, starts, settings) as addresses:
-                    await load(name, addresses, clients)
+        for _ in range(rounds):  # what is compared is measured next to each other
+            async with _serving(installation, [SERVE], {"ORDERS_PER_COMMIT_MAX": "1"}) as alone:
+                await load((ALONE, alone, clients))
+            async with _serving(installation, [SERVE], {}) as shared:
+                await load((EMPTY, [empty], constant), (SHARED, shared, clients))
+            for form, connections in product(FORMS, CONNECTIONS):
+                run = await pgbench.run(form, connections=connections, seconds=seconds)
+                measured.setdefault((_pgbench(form), connections), []).append(run)
+            async with _serving(installation, commands, {}) as both:
+                await load((twice, both, clients))
         await pgbench.check_books()
     _print(measured, twice)
     return _aims(measured, twice)
 
 
 def _print(measured: dict[Row, list[Run]], twice: str) -> None:
-    shown: dict[str, Rounds] = {_named(row): runs for row, runs in measured.items()}
+    names = (EMPTY, *map(_pgbench, FORMS), ALONE, SHARED, twice)
+    rows = sorted(measured, key=lambda row: names.index(row[0]))
+    shown: dict[str, Rounds] = {_named(row): measured[row] for row in rows}
     floor = _named((EMPTY, MANY))
     print_rates(f"Orders; ratio to {floor}", shown, of=floor)
     bests = {form: _best(measured, form) for form in FORMS}
