@@ -55,7 +55,10 @@ async def measure(installation: Installation, *, rounds: int, seconds: float) ->
                 run = await _drive_all(addresses, requests[:count], seconds=seconds)
                 measured.setdefault((name, count), []).append(run)
 
-    async with installation.serving("bench.empty") as empty, open_pgbench(installation) as pgbench:
+    async with (
+        installation.serving("bench.empty") as empty,
+        open_pgbench(installation, people_count=len(people)) as pgbench,
+    ):
         await _tidy(installation, pgbench)
         for _ in range(rounds):  # what is compared is measured next to each other
             async with _serving(installation, [SERVE], {"ORDERS_PER_COMMIT_MAX": "1"}) as alone:

@@ -88,14 +88,15 @@ class Pgbench:
 
 
 @asynccontextmanager
-async def open_pgbench(installation: Installation) -> AsyncIterator[Pgbench]:
+async def open_pgbench(installation: Installation, *, people_count: int) -> AsyncIterator[Pgbench]:
     """The whole form has a database of its own; the bare one, which writes no ledger, is
     where the other orders without a ledger are."""
     async with installation.another_database("goblin_pgbench") as (address, db):
-        people = await installation.people(max(CONNECTIONS), db=db)
-        plain = await installation.people(max(CONNECTIONS), plain=True)
+        assert people_count >= max(CONNECTIONS), "each connection has a user of its own"
+        people = await installation.people(people_count, db=db)
+        plain = await installation.people(people_count, plain=True)
         desk = Desk(db, batch_max=BATCH_MAX)
-        traders = [LedgerTrader(desk, person.user.id, keyed=False) for person in people]
+        traders = [LedgerTrader(desk, p.user.id, keyed=False) for p in people[: max(CONNECTIONS)]]
         await asyncio.gather(*(trader.buy() for trader in traders))  # opens their accounts
         await asyncio.gather(*(trader.sell() for trader in traders))
         yield Pgbench(

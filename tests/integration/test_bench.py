@@ -3,7 +3,7 @@ from bench import slow_clients
 from bench.__main__ import PARTS, run
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_every_figure_of_the_bench_is_still_measured_and_printed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
