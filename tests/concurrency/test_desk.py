@@ -16,7 +16,7 @@ from app.domain.errors import GoblinError, Unavailable
 from app.domain.users import UserGone, UserId
 from app.replay import ReplayExchange
 from app.services.decisions import Deposit
-from app.services.desk import Desk
+from app.services.desk import Desk, open_desk
 from app.services.settlement import Asked
 from tests.concurrency.cases import SETTLING, ask, post
 from tests.concurrency.conftest import Pair, at_once
@@ -81,6 +81,32 @@ async def test_fifty_at_once_need_hardly_more_statements_than_one(
     assert counted.faults.seen <= 4, "two batches at the most"
     for person in people:
         assert await deposits_of(books, person) == 1
+
+
+async def test_requests_that_share_nothing_are_written_side_by_side(
+    counted: Counted, books: asyncpg.Connection
+) -> None:
+    people = await counted.people(4)
+    async with open_desk(counted.running.resources.db, batch_max=1) as desk:
+        async with books.transaction():
+            await books.execute("LOCK TABLE ledger_accounts IN ACCESS EXCLUSIVE MODE")
+            asked = [asyncio.create_task(desk.ask(deposit_of(p, "1"))) for p in people]
+            async with asyncio.timeout(5):
+                while await _waiting_count(books) < len(people):  # noqa: ASYNC110 - of a database
+                    await asyncio.sleep(0.01)
+        await asyncio.gather(*asked)
+    for person in people:
+        assert await deposits_of(books, person) == 1
+
+
+async def _waiting_count(conn: asyncpg.Connection) -> int:
+    count: int = await conn.fetchval(
+        """
+        SELECT count(*) FROM pg_locks
+        WHERE NOT granted AND relation = 'ledger_accounts'::regclass
+        """
+    )
+    return count
 
 
 async def test_what_one_user_asks_at_once_happens_in_that_order(counted: Counted) -> None:
