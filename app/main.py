@@ -19,6 +19,7 @@ from app.http.proxies import KnownProxies
 from app.http.rate_limit import RateLimit
 from app.resources import open_resources
 from app.routers import (
+    account,
     admin,
     api_keys,
     auth,
@@ -48,6 +49,7 @@ ROUTERS: Final = (
     instruments.router,
     live.router,
     ledger.router,
+    account.router,
     watchlist.router,
     log.router,
     strategy.router,

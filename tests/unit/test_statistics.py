@@ -21,6 +21,7 @@ from app.domain.statistics import (
     History,
     Measure,
     Movement,
+    OpenOrder,
     Undefined,
     account_statistics,
     annual_return,
@@ -31,7 +32,6 @@ from app.domain.statistics import (
     sortino,
     volatility,
 )
-from app.domain.statistics.account import OpenOrder
 from app.domain.statistics.trades import profit_factor, win_rate
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -234,6 +234,17 @@ def test_all_that_was_lost_is_a_drawdown_of_one() -> None:
     assert value(found.max_drawdown) == 1
     assert value(found.total_return) == -1
     assert "lost" in reason(annual_return([Decimal(-1)], periods_per_year=365))
+
+
+def test_a_return_beyond_every_float_is_said_to_be_one() -> None:
+    movements = []
+    for number in range(25):
+        dust = replace(order(number), buy_price=Decimal("1e-10"), quantity=Decimal("1e-10"))
+        movements += [flow("1e-20"), bought(dust), sold(dust, "999999999", day=0.5)]
+        movements.append(flow("-999999999", day=0.5))
+    found = account_statistics(history(*sorted(movements, key=lambda m: m.at), days=40))
+    assert 0 <= found.equity_at_end < 1
+    assert "larger" in reason(found.total_return)
 
 
 AMOUNTS = st.decimals("0.00000000000000000001", "99999", places=20)

@@ -8,11 +8,16 @@ has no value (a mean of nothing, a division by zero, a risk estimated from three
 from app.domain.statistics.account import (
     AccountStatistics,
     Day,
-    History,
     Month,
-    Movement,
-    TooManyMovements,
     account_statistics,
+)
+from app.domain.statistics.history import (
+    EpochMissing,
+    History,
+    Movement,
+    OpenOrder,
+    TimeRangeEmpty,
+    TooManyMovements,
 )
 from app.domain.statistics.measures import (
     Measure,
@@ -30,11 +35,14 @@ from app.domain.statistics.trades import SymbolStatistics, Trade, TradeStatistic
 __all__ = [
     "AccountStatistics",
     "Day",
+    "EpochMissing",
     "History",
     "Measure",
     "Month",
     "Movement",
+    "OpenOrder",
     "SymbolStatistics",
+    "TimeRangeEmpty",
     "TooManyMovements",
     "Trade",
     "TradeStatistics",

@@ -16,11 +16,11 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from app.domain.errors import Refused
 from app.domain.instruments import Symbol
 from app.domain.ledger import Cause
-from app.domain.money import ZERO, add, cash_value, subtract
+from app.domain.money import ZERO, add, subtract
 from app.domain.orders import OrderId
+from app.domain.statistics.history import History, Movement, OpenOrder
 from app.domain.statistics.measures import (
     NO_DRAWDOWN,
     ONE,
@@ -32,6 +32,7 @@ from app.domain.statistics.measures import (
     divide,
     max_drawdown,
     sharpe,
+    shown,
     sortino,
     volatility,
 )
@@ -49,62 +50,9 @@ DAYS_PER_YEAR: Final = 365
 DAYS_MIN: Final = 30
 DAYS_WITH_CLOSES_MIN: Final = 10
 """Fewer days say nothing about risk, however large the ratio that they give."""
-MOVEMENTS_MAX: Final = 20_000
-"""Movements of cash that one answer may be made of: ten thousand orders."""
 
 NO_TIME: Final = Undefined("no time has passed")
 NO_MONEY: Final = Undefined("there was no money in the account")
-
-
-class TooManyMovements(Refused):
-    """So many movements are not added up in one request."""
-
-    code = "too_many_movements"
-
-    def __init__(self, count: int) -> None:
-        super().__init__(
-            f"{count} movements of cash lie in this time, and at most {MOVEMENTS_MAX} are "
-            "evaluated at once: ask for a shorter one with from and to"
-        )
-        self.count = count
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenOrder:
-    """An order that is held, or was when a history begins."""
-
-    id: OrderId
-    symbol: Symbol
-    opened_at: datetime
-    buy_price: Decimal
-    quantity: Decimal
-
-    @property
-    def cost(self) -> Decimal:
-        """What the balance fell by when it was opened."""
-        return cash_value(self.buy_price, self.quantity)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Movement:
-    """An entry of the cash account: `amount` is signed. Orders name themselves and the price."""
-
-    at: datetime
-    cause: Cause
-    amount: Decimal
-    order: OpenOrder | None = None
-    price: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """One epoch's cash in [begin_at, end_at], in order, and what there was before it."""
-
-    begin_at: datetime
-    end_at: datetime
-    cash_at_begin: Decimal
-    open_at_begin: Sequence[OpenOrder]
-    movements: Sequence[Movement]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +117,9 @@ class _Tally:
 
     @property
     def return_(self) -> Measure:
-        return self.unit if isinstance(self.unit, Undefined) else RATIO.subtract(self.unit, ONE)
+        if isinstance(self.unit, Undefined):
+            return self.unit
+        return shown(RATIO.subtract(self.unit, ONE))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -329,7 +279,7 @@ def _defined(returns: Sequence[Measure]) -> list[Decimal]:
 
 def _of(returns: Sequence[Measure], measure: Measure) -> Measure:
     """The measure, unless one of the returns is undefined."""
-    return next((each for each in returns if isinstance(each, Undefined)), measure)
+    return next((each for each in returns if isinstance(each, Undefined)), shown(measure))
 
 
 def _risk(returns: Sequence[Measure], measure: Measure) -> Measure:

@@ -30,7 +30,17 @@ ONE_RETURN: Final = Undefined("one return has no deviation")
 NO_DEVIATION: Final = Undefined("all returns are equal")
 NO_DOWNSIDE: Final = Undefined("no return is below zero")
 NO_DRAWDOWN: Final = Undefined("there was no drawdown")
+TOO_LARGE: Final = Undefined("it is larger than a number can say")
+NUMBER_MAX: Final = Decimal("1e300")
+"""What a float can hold, with room."""
 LOST_EVERYTHING: Final = Undefined("everything was lost")
+
+
+def shown(measure: Measure) -> Measure:
+    """The measure, unless it has grown beyond NUMBER_MAX: what is shown are floats."""
+    if isinstance(measure, Decimal) and not abs(measure) <= NUMBER_MAX:
+        return TOO_LARGE
+    return measure
 
 
 def total(values: Sequence[Decimal]) -> Decimal:
