@@ -37,7 +37,7 @@ def before_call(_context: HookContext, case: Case[Any], _kwargs: dict[str, Any])
         case.query["venue"] = "bybit"  # the only venue that the replay exchange speaks for
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
-    if case.path == "/market/candles" and case.query is not None:
+    if case.path in ("/market/candles", "/market/indicators") and case.query is not None:
         case.query["limit"] = min(int(case.query.get("limit") or 10), 10)  # each is fetched
     if case.query and "wait_seconds" in case.query:
         case.query["wait_seconds"] = 0
