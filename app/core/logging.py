@@ -68,7 +68,7 @@ class TextFormatter(logging.Formatter):
 def keep_frames_out_of_the_log() -> None:
     """Whatever uvicorn was told: at DEBUG it logs every WebSocket frame, tokens in them too."""
     logger = logging.getLogger("uvicorn.error")
-    logger.setLevel(max(logging.INFO, logger.level))
+    logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
 
 
 def configure_logging(
