@@ -39,6 +39,7 @@ from app.resources import open_address
 from app.services.audit import audit_everybody
 from app.services.corrections import reverse
 from app.serving import UsageError, serve
+from app.workers import WORKERS_MAX, serve_as_worker, serve_with_workers
 
 RECORDED_MINUTES_MAX: Final = 60 * 24 * 366
 MIGRATIONS: Final = PROJECT / "db" / "migration"
@@ -96,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--start", help="with --replay: where its clock starts, ISO 8601")
     serve.add_argument("--speed", type=float, help="with --replay: market seconds per second")
     serve.add_argument("--demo", action="store_true", help="walk the main job, print it, and stop")
+    serve.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that serve (default: 1)"
+    )
     serve.set_defaults(run=_serve, parser=serve)
 
     recording = commands.add_parser("record", help="write down what Bybit's streams say")
@@ -104,6 +108,12 @@ def _parser() -> argparse.ArgumentParser:
     recording.add_argument("--category", choices=[str(c) for c in CATEGORIES], default="spot")
     recording.add_argument("--minutes", type=float, help="how long (default: until Ctrl-C)")
     recording.set_defaults(run=_record, parser=recording)
+    # What `serve --workers` starts: of no use to anybody else, and so without help.
+    worker = commands.add_parser("worker")
+    worker.add_argument("number", type=int)
+    worker.add_argument("lifeline", type=int)
+    worker.add_argument("--demo", action="store_true")
+    worker.set_defaults(run=_worker, parser=worker)
 
     for name, run, text in (
         ("migrate", _migrate, "bring the database's schema up to date"),
@@ -132,13 +142,31 @@ def _serve(options: argparse.Namespace) -> None:
         for key, value in (("host", options.host), ("port", options.port))
         if value is not None
     }
+    if not 1 <= options.workers <= WORKERS_MAX:
+        raise UsageError(f"--workers is a number from 1 to {WORKERS_MAX}, for example --workers 2")
     settings = load_settings(**overrides)
-    is_quiet = options.demo and settings.log_level == "INFO"  # the demo tells what happens
+    _configure_logging(settings, is_demo=options.demo)
+    work = (
+        serve(settings, options)
+        if options.workers == 1
+        else serve_with_workers(settings, options, environment=os.environ)
+    )
+    with contextlib.suppress(asyncio.CancelledError):  # stopped before it was up
+        _run(work)
+
+
+def _worker(options: argparse.Namespace) -> None:
+    settings = load_settings()
+    _configure_logging(settings, is_demo=options.demo)
+    with contextlib.suppress(asyncio.CancelledError):
+        _run(serve_as_worker(settings, options))
+
+
+def _configure_logging(settings: Settings, *, is_demo: bool) -> None:
+    is_quiet = is_demo and settings.log_level == "INFO"  # the demo tells what happens
     configure_logging(
         level="WARNING" if is_quiet else settings.log_level, style=settings.log_format
     )
-    with contextlib.suppress(asyncio.CancelledError):  # stopped before it was up
-        _run(serve(settings, options))
 
 
 def _record(options: argparse.Namespace) -> int:

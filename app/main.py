@@ -61,8 +61,11 @@ ROUTERS: Final = (
 )
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """An application with its own resources; settings come from the environment by default."""
+def create_app(settings: Settings | None = None, *, worker: int | None = None) -> FastAPI:
+    """An application with its own resources; settings come from the environment by default.
+
+    `worker` is the number of this process where several serve one port.
+    """
     known = load_settings() if settings is None else settings
     keep_frames_out_of_the_log()
 
@@ -86,7 +89,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_error_handlers(app)
     if known.docs_enabled:
         install_docs(app)
-    install_metrics(app, shown=known.metrics_shown, token=known.metrics_token)
+    install_metrics(app, shown=known.metrics_shown, token=known.metrics_token, worker=worker)
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(BodyLimit)

@@ -77,6 +77,11 @@ class Server(uvicorn.Server):
         for connection in state.connections.copy():
             connection.transport.abort()
 
+    def stop(self) -> None:
+        """Let running requests finish; asked a second time, cut them off."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals alone."""
@@ -103,21 +108,22 @@ def server_config(
 
 
 class Stopping:
-    """What SIGINT and SIGTERM do: cancel the start, and once there is a server, stop that.
+    """What SIGINT and SIGTERM do: cancel the start, and once something serves, stop that.
 
     The first lets running requests finish, the second cuts them off.
     """
 
-    def __init__(self) -> None:
-        self.server: Server | None = None
-        self._is_cancelled = False
+    def __init__(self, starting: asyncio.Task[None] | None) -> None:
+        self.stop_serving: Callable[[], None] | None = None
+        self.is_asked = False
+        self._starting = starting
 
     @contextlib.contextmanager
-    def on_signals(self, starting: asyncio.Task[None] | None) -> Iterator[None]:
+    def on_signals(self) -> Iterator[None]:
         """Listen for as long as the block runs; the end of the block is not to be disturbed."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop, starting)
+            loop.add_signal_handler(number, self.stop)
         try:
             yield
         finally:
@@ -125,13 +131,13 @@ class Stopping:
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_IGN)  # the process ends now, in order
 
-    def _stop(self, starting: asyncio.Task[None] | None) -> None:
-        if self.server is not None:
-            self.server.force_exit = self.server.should_exit  # the second signal does not wait
-            self.server.should_exit = True
-        elif starting is not None and not self._is_cancelled:
-            self._is_cancelled = True  # once: the database that was started has to be stopped
-            starting.cancel()
+    def stop(self) -> None:
+        """Do what a signal does."""
+        was_asked, self.is_asked = self.is_asked, True
+        if self.stop_serving is not None:
+            self.stop_serving()
+        elif self._starting is not None and not was_asked:
+            self._starting.cancel()  # once: the database that was started has to be stopped
 
 
 async def serve(settings: Settings, options: argparse.Namespace) -> None:
@@ -140,46 +146,66 @@ async def serve(settings: Settings, options: argparse.Namespace) -> None:
     Raises UsageError and whatever the start of the database says; CancelledError when a
     signal came before the API was up.
     """
-    stopping = Stopping()
+    stopping = Stopping(asyncio.current_task())
     async with contextlib.AsyncExitStack() as around:
-        around.enter_context(stopping.on_signals(asyncio.current_task()))
-        effective, prices = await around.enter_async_context(_replaying(settings, options))
-        listener = around.enter_context(_listen(effective))
-        app = create_app(effective)
-        # Not by uvicorn, which would turn an error of the start into a traceback.
-        await around.enter_async_context(app.router.lifespan_context(app))
-        if options.demo:  # nobody keeps the demo's password: it must not administer anything
+        around.enter_context(stopping.on_signals())
+        effective, prices = await around.enter_async_context(replaying(settings, options))
+        listener = around.enter_context(listen(effective))
+        async with served(
+            effective, stopping, listen=lambda: listener, is_demo=options.demo
+        ) as serving:
+            url = url_of(listener)
+            if options.demo:
+                replay_url = effective.bybit_base_url if options.replay is not None else None
+                await walk_through(url, serving, settings=effective, replay_url=replay_url)
+            else:
+                say_where(url, effective, prices)
+                await serving
+    if not options.demo:
+        say_stopped()
+
+
+@contextlib.asynccontextmanager
+async def served(
+    settings: Settings,
+    stopping: Stopping,
+    *,
+    listen: Callable[[], socket.socket],
+    is_demo: bool,
+    worker: int | None = None,
+) -> AsyncIterator[asyncio.Task[None]]:
+    """An application that answers by the time the block begins, as the task that serves it.
+
+    It is asked to stop when the block ends. `listen` is called once everything else is open;
+    `worker` is this process's number where there are several.
+    """
+    app = create_app(settings, worker=worker)
+    # Not by uvicorn, which would turn an error of the start into a traceback.
+    async with app.router.lifespan_context(app):
+        if is_demo:  # nobody keeps the demo's password: it must not administer anything
             resources: Resources = app.state.resources
             rule = replace(resources.registration, makes_administrator=False)
             app.state.resources = replace(resources, registration=rule)
-        server = stopping.server = Server(
+        server = Server(
             server_config(
                 app,
-                limits=ConnectionLimits(connections=_connections_max(effective)),
-                shutdown_seconds=effective.shutdown_seconds,
+                limits=ConnectionLimits(connections=_connections_max(settings)),
+                shutdown_seconds=settings.shutdown_seconds,
             ),
             end_streams=app.state.resources.events.close,
         )
-        host, port = listener.getsockname()[:2]
-        url = f"http://{_shown(host)}:{port}"
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        is_up = asyncio.create_task(server.up.wait())
-        await asyncio.wait({serving, is_up}, return_when=asyncio.FIRST_COMPLETED)
-        is_up.cancel()
-        _spare_the_collector()
-        try:
-            if options.demo:
-                replay_url = effective.bybit_base_url if options.replay is not None else None
-                await _walk(url, serving, settings=effective, replay_url=replay_url)
-            else:
-                _say_where(url, effective, prices)
+        with listen() as listener:
+            stopping.stop_serving = server.stop
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            is_up = asyncio.create_task(server.up.wait())
+            await asyncio.wait({serving, is_up}, return_when=asyncio.FIRST_COMPLETED)
+            is_up.cancel()
+            _spare_the_collector()
+            try:
+                yield serving
+            finally:
+                server.should_exit = True
                 await serving
-        finally:
-            server.should_exit = True
-            await serving
-    if not options.demo:
-        # On a terminal the cursor stands behind a ^C.
-        print("\ngoblin has stopped" if sys.stdout.isatty() else "goblin has stopped", flush=True)
 
 
 def _connections_max(settings: Settings) -> int:
@@ -204,7 +230,8 @@ def _spare_the_collector() -> None:
     gc.set_threshold(GARBAGE_MIN, 20, 20)
 
 
-def _say_where(url: str, settings: Settings, prices: str) -> None:
+def say_where(url: str, settings: Settings, prices: str) -> None:
+    """Tell whoever started goblin that it is up, and where."""
     if settings.db_host is None:
         data = f"{settings.data_dir} (kept when goblin stops)"
     else:
@@ -216,9 +243,16 @@ def _say_where(url: str, settings: Settings, prices: str) -> None:
     )
 
 
-async def _walk(
-    url: str, serving: asyncio.Task[None], *, settings: Settings, replay_url: str | None
+def say_stopped() -> None:
+    """The last line."""
+    # On a terminal the cursor stands behind a ^C.
+    print("\ngoblin has stopped" if sys.stdout.isatty() else "goblin has stopped", flush=True)
+
+
+async def walk_through(
+    url: str, serving: asyncio.Future[None], *, settings: Settings, replay_url: str | None
 ) -> None:
+    """Walk the demo, unless the server is stopped meanwhile. Raises UsageError."""
     from app.demo import DemoError, walk  # noqa: PLC0415 - only the demo needs it
 
     walking = asyncio.create_task(
@@ -235,25 +269,43 @@ async def _walk(
         raise UsageError(f"the demo stopped: {error}") from None
 
 
+def url_of(bound: socket.socket) -> str:
+    """Where a browser on this machine finds what listens here."""
+    host, port = bound.getsockname()[:2]
+    return f"http://{_shown(host)}:{port}"
+
+
 def _shown(host: str) -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host
 
 
-def _listen(settings: Settings) -> socket.socket:
+def bind(settings: Settings, *, shares_port: bool = False) -> socket.socket:
+    """A socket on the address of the settings. Raises UsageError.
+
+    Several that share a port each get their part of its connections once they listen.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shares_port:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        bound.bind((settings.host, settings.port))
     except OSError as error:
-        listener.close()
+        bound.close()
         raise UsageError(
             f"cannot listen on {settings.host} port {settings.port}: "
             f"{(error.strerror or str(error)).lower()}. "
             "Stop what uses it, or choose another: --port 8001"
         ) from None
+    return bound
+
+
+def listen(settings: Settings, *, shares_port: bool = False) -> socket.socket:
+    """A socket that the system takes connections for. Raises UsageError."""
+    listener = bind(settings, shares_port=shares_port)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         # Inherited by every connection. uvicorn closes one only after sending what is left,
         # which a client that stopped reading would put off for ever.
@@ -264,10 +316,10 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def _replaying(
+async def replaying(
     settings: Settings, options: argparse.Namespace
 ) -> AsyncIterator[tuple[Settings, str]]:
-    """The settings to run with, and in words where prices come from."""
+    """The settings to run with, and in words where prices come from. Raises UsageError."""
     if options.replay is None:
         for flag in ("start", "speed"):
             if getattr(options, flag) is not None:

@@ -1,6 +1,6 @@
 """The kill loop: kill -9 under load, and nothing that was acknowledged is lost or doubled.
 
-    python -m bench.kills --count 500 --clients 64
+    python -m bench.kills --count 500 --clients 64 [--workers 2]
 
 Clients send every change with a key, again and again until it is answered, and write down
 each answer. Server, database, both, or one backend are killed meanwhile. In the end the
@@ -35,6 +35,8 @@ from bench.books import discrepancies
 from bench.victims import SECRET, Victims, victims
 
 KINDS: Final = ("server", "database", "both", "backend")
+KINDS_OF_WORKERS: Final = ("worker", *KINDS)
+"""With several workers; `server` is their parent then."""
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "DOGEUSDT")
 STARTING_BALANCE: Final = Decimal(5_000_000)
 EXACT: Final = Context(prec=80)
@@ -172,7 +174,7 @@ class Outcome:
             f"statuses {dict(sorted(self.journal.statuses.items()))}",
             f"{self.journal.broken_connections} broken connections",
         ]
-        for kind in KINDS:
+        for kind in KINDS_OF_WORKERS:
             seconds = self.recovery_of(kind)
             if seconds:
                 lines.append(
@@ -183,13 +185,18 @@ class Outcome:
 
 
 async def kill_loop(
-    *, count: int, clients: int, seed: int, kinds_in_turn: Sequence[str] = KINDS
+    *,
+    count: int,
+    clients: int,
+    seed: int,
+    workers: int = 1,
+    kinds_in_turn: Sequence[str] = KINDS,
 ) -> Outcome:
-    """Kill `count` times under `clients` clients."""
+    """Kill `count` times under `clients` clients of a server with so many workers."""
     dice = random.Random(seed)
     journal, is_over = Journal(), asyncio.Event()
     kinds = [kinds_in_turn[number % len(kinds_in_turn)] for number in range(count)]
-    async with victims(dice) as installation:
+    async with victims(dice, workers=workers) as installation:
         address = await installation.address()
         async with people(installation, address, clients, journal, dice) as everybody:
             living = [asyncio.create_task(client.live(is_over)) for client in everybody]
@@ -337,7 +344,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.kills", description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=20, help="how many kills")
     parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--workers", type=int, default=1, help="of the server")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS_OF_WORKERS)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     options = parser.parse_args(arguments)
     print(f"seed {options.seed}", flush=True)
@@ -346,7 +354,8 @@ def main(arguments: list[str] | None = None) -> int:
             count=options.count,
             clients=options.clients,
             seed=options.seed,
-            kinds_in_turn=options.kinds,
+            workers=options.workers,
+            kinds_in_turn=options.kinds or (KINDS if options.workers == 1 else KINDS_OF_WORKERS),
         )
     )
     print(outcome.report())

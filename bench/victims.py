@@ -31,6 +31,7 @@ class Victims:
     port: int
     exchange_url: str
     dice: random.Random
+    workers: int = 1
     unexpected_ends: int = 0
     _server: asyncio.subprocess.Process | None = None
     _is_expected: bool = False
@@ -54,7 +55,8 @@ class Victims:
                 await asyncio.sleep(0.05)
 
     def kill(self, kind: str) -> None:
-        """kill -9 of the server, the whole database, both, or one of its backends."""
+        """kill -9 of the server (with several workers their parent), the whole database, both,
+        one of the database's backends, or one of several workers."""
         match kind:
             case "server":
                 self._kill_server()
@@ -65,6 +67,8 @@ class Victims:
                 self._kill_database()
             case "backend":
                 self._kill_backend()
+            case "worker":
+                self._kill_worker()
             case _:
                 raise ValueError(kind)
 
@@ -77,6 +81,14 @@ class Victims:
         self._is_expected = True
         with suppress(ProcessLookupError):
             self._server.send_signal(signal.SIGKILL)
+
+    def _kill_worker(self) -> None:
+        assert self._server is not None
+        children = children_of(self._server.pid)
+        workers = [pid for pid in children if "\0worker\0" in title_of(pid)]
+        assert workers, "the loop kills once changes are made again, and a worker makes them"
+        with suppress(ProcessLookupError):
+            os.kill(self.dice.choice(workers), signal.SIGKILL)
 
     def _kill_database(self) -> None:
         postmaster = self._postmaster()
@@ -109,7 +121,7 @@ class Victims:
         with (self.folder / "server.log").open("ab") as log:
             while True:
                 self._server = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "app", "serve",
+                    sys.executable, "-m", "app", "serve", "--workers", str(self.workers),
                     cwd=PROJECT, env=environment, stdout=log, stderr=log,
                 )  # fmt: skip
                 try:
@@ -142,7 +154,7 @@ def title_of(pid: int) -> str:
 
 
 @asynccontextmanager
-async def victims(dice: random.Random) -> AsyncIterator[Victims]:
+async def victims(dice: random.Random, *, workers: int = 1) -> AsyncIterator[Victims]:
     """A new installation that serves, and nothing of it afterwards."""
     with scratch_folder() as folder:
         exchange = await asyncio.create_subprocess_exec(
@@ -151,7 +163,13 @@ async def victims(dice: random.Random) -> AsyncIterator[Victims]:
         )  # fmt: skip
         assert exchange.stdout is not None
         said = (await exchange.stdout.readline()).decode()
-        found = Victims(folder=folder, port=free_port(), exchange_url=said.split()[-1], dice=dice)
+        found = Victims(
+            folder=folder,
+            port=free_port(),
+            exchange_url=said.split()[-1],
+            dice=dice,
+            workers=workers,
+        )
         keeper = asyncio.create_task(found.keep_serving())
         try:
             yield found

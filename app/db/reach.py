@@ -49,6 +49,33 @@ async def check_usable(address: DatabaseAddress) -> None:
         )
 
 
+async def check_room(
+    address: DatabaseAddress, *, processes: int, pool_size: int, others: int
+) -> None:
+    """Raise DatabaseNotUsable unless so many processes can all fill their pools.
+
+    `others` are the connections that each opens besides.
+    """
+    try:
+        connection = await asyncpg.connect(
+            **address.connect_arguments(), timeout=CONNECT_SECONDS_MAX, statement_cache_size=0
+        )
+    except DRIVER_ERRORS as error:
+        raise _explained(address, error) from error
+    try:
+        room = int(await connection.fetchval("SELECT current_setting('max_connections')"))
+    finally:
+        await connection.close()
+    wanted = processes * (pool_size + others)
+    if wanted > room:
+        raise DatabaseNotUsable(
+            address,
+            f"{processes} workers with DB_POOL_SIZE={pool_size} open up to {wanted} connections, "
+            f"and it allows {room} (max_connections)",
+            remedy=f"fewer --workers, or DB_POOL_SIZE={max(2, room // processes - others)}",
+        )
+
+
 def _explained(address: DatabaseAddress, error: BaseException) -> DatabaseNotUsable:
     match error:
         case asyncpg.InvalidCatalogNameError():

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -67,8 +68,14 @@ def _route(scope: Scope) -> str:
     return path.rstrip("/") or "/"
 
 
-def install_metrics(app: FastAPI, *, shown: bool, token: SecretStr | None) -> None:
-    """Serve GET /metrics, to those who have the token if there is one."""
+def install_metrics(
+    app: FastAPI, *, shown: bool, token: SecretStr | None, worker: int | None
+) -> None:
+    """Serve GET /metrics, to those who have the token if there is one.
+
+    Where several workers share a port each answers for itself, under its number as a label,
+    and ends the connection: the next scrape may reach another.
+    """
     if not shown:
         return
     expected = None if token is None else token.get_secret_value().encode()
@@ -83,10 +90,14 @@ def install_metrics(app: FastAPI, *, shown: bool, token: SecretStr | None) -> No
                 raise NotAuthenticated
             if not secrets.compare_digest(sent.credentials.encode(), expected):
                 raise InvalidToken
-        return Response(await exposition(resources), media_type=CONTENT_TYPE_LATEST)
+        return Response(
+            await exposition(resources, worker=worker),
+            media_type=CONTENT_TYPE_LATEST,
+            headers={} if worker is None else {"connection": "close"},
+        )
 
 
-async def exposition(resources: Resources) -> bytes:
+async def exposition(resources: Resources, *, worker: int | None = None) -> bytes:
     """The metrics of this process in Prometheus's text format, also without a database."""
     try:
         async with resources.db.connection() as conn:
@@ -95,7 +106,8 @@ async def exposition(resources: Resources) -> bytes:
         ledger = {"goblin_database_up": 0.0}
     else:
         ledger = {"goblin_database_up": 1.0, "goblin_ledger_alarm": float(alarm is not None)}
-    return generate_latest(_Now(resources, ledger))
+    now: Collector = _Now(resources, ledger)
+    return generate_latest(now if worker is None else _OfWorker(now, str(worker)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,23 @@ class _Now(Collector):
         for name, value in {**self.ledger, **_states(self.resources)}.items():
             yield GaugeMetricFamily(name, _HELP[name], value)
         yield _circuit(self.resources)
+
+
+@dataclass(frozen=True, slots=True)
+class _OfWorker(Collector):
+    """Every series under the number of the process that it is about."""
+
+    collector: Collector
+    number: str
+
+    def collect(self) -> Iterable[Metric]:
+        for family in self.collector.collect():
+            labelled = copy(family)
+            labelled.samples = [
+                sample._replace(labels={**sample.labels, "worker": self.number})
+                for sample in family.samples
+            ]
+            yield labelled
 
 
 _HELP: Final = {

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from app.db.address import DatabaseAddress
 from app.db.embedded import TcpAccess, embedded_postgres
-from app.db.reach import DatabaseNotUsable, check_usable
+from app.db.reach import DatabaseNotUsable, check_room, check_usable
 
 
 def free_port() -> int:
@@ -88,3 +88,15 @@ async def test_something_else_that_listens_there_is_told_apart(own: DatabaseAddr
     async with await asyncio.start_server(hang_up, "127.0.0.1") as server:
         text = await complaint(replace(own, port=server.sockets[0].getsockname()[1]))
     assert "cannot be reached" in text
+
+
+async def test_workers_that_could_ask_for_more_connections_than_there_are_do_not_start(
+    own: DatabaseAddress,
+) -> None:
+    await check_room(own, processes=4, pool_size=20, others=4)
+    with pytest.raises(DatabaseNotUsable) as failure:
+        await check_room(own, processes=5, pool_size=20, others=4)
+    assert "5 workers with DB_POOL_SIZE=20 open up to 120 connections" in str(failure.value)
+    assert "allows 100" in str(failure.value)
+    assert "fewer --workers, or DB_POOL_SIZE=16" in str(failure.value)
+    await check_room(own, processes=5, pool_size=16, others=4)
