@@ -200,7 +200,7 @@ async def served(
             is_up = asyncio.create_task(server.up.wait())
             await asyncio.wait({serving, is_up}, return_when=asyncio.FIRST_COMPLETED)
             is_up.cancel()
-            _spare_the_collector()
+            spare_the_collector()
             try:
                 yield serving
             finally:
@@ -219,7 +219,7 @@ def _connections_max(settings: Settings) -> int:
     return max(1, min(settings.connections_max, files_max - FILES_RESERVED))
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Keep what was built at the start out of every later garbage collection.
 
     Modules, routes and models live as long as the process; to look through them all again

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import uvloop
 
-from bench import bookings, durability, endpoints, logins, metrics, orders
+from bench import bookings, durability, endpoints, logins, metrics, orders, reads
 from bench.installation import open_installation
 from bench.report import print_aims
 
@@ -18,6 +18,7 @@ PARTS = {
     "logins": logins.measure,
     "metrics": metrics.measure,
     "orders": orders.measure,
+    "reads": reads.measure,
 }
 
 

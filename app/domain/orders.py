@@ -70,7 +70,8 @@ class Order:
         more, the two movements were rounded when they were booked and this is their
         difference, not a third rounding that no balance ever saw.
         """
-        return ZERO if self.proceeds is None else subtract(self.proceeds, self.cost)
+        proceeds = self.proceeds
+        return ZERO if proceeds is None else subtract(proceeds, self.cost)
 
 
 class ActiveOrderExists(Refused):

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Body, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic_core import to_json
 
 from app.core.constants import ORDER_CLOSED
 from app.domain.answers import Answer
@@ -24,6 +25,7 @@ from app.domain.users import BalanceLimitExceeded, InsufficientBalance, UserId
 from app.http.changes import Change, ChangeOf, answer
 from app.http.dependencies import AsOf, CurrentUser, PathId, ReadingUser, ResourcesOf, id_or_raise
 from app.http.routing import Router
+from app.http.slices import in_slices
 from app.schemas.common import (
     ClientOrderId,
     Epoch,
@@ -44,6 +46,7 @@ from app.schemas.order import (
     OrderOut,
     OrderPreview,
     PageMeta,
+    order_members,
 )
 from app.services import history, trading
 from app.services.decisions import Closing, Decision, Opening
@@ -162,7 +165,13 @@ async def close_order_by_path(
     return await _close(Symbol(symbol), change)
 
 
-@router.endpoint("GET", "", summary="List orders", errors=(BeforeTheLedger,))
+@router.endpoint(
+    "GET",
+    "",
+    summary="List orders",
+    errors=(BeforeTheLedger,),
+    response_model=PagedResponse[OrderList, PageMeta],
+)
 async def list_orders(
     user: CurrentUser,
     resources: ResourcesOf,
@@ -173,7 +182,7 @@ async def list_orders(
     as_of: AsOf = None,
     limit: Limit = 1000,
     offset: Offset = 0,
-) -> PagedResponse[OrderList, PageMeta]:
+) -> Response:
     """Active orders first, then newest first; unique_symbols are all of the epoch's."""
     page = await history.list_orders(
         resources.db,
@@ -185,13 +194,16 @@ async def list_orders(
         limit=limit,
         offset=offset,
     )
-    return PagedResponse(
-        meta=PageMeta(total_count=page.total_count, limit=limit, offset=offset),
-        data=OrderList(
-            orders=[OrderOut.of(order) for order in page.orders],
-            unique_symbols=list(page.unique_symbols),
-        ),
-    )
+    # Not by models: those of a thousand orders would stop everybody else for 30 ms.
+    content = {
+        "status": "success",
+        "meta": PageMeta(total_count=page.total_count, limit=limit, offset=offset),
+        "data": {
+            "orders": await in_slices(page.orders, order_members),
+            "unique_symbols": page.unique_symbols,
+        },
+    }
+    return Response(to_json(content), media_type="application/json")
 
 
 @router.endpoint(
