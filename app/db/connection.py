@@ -1,10 +1,14 @@
 """The connection that DAO functions are handed."""
 
-from collections.abc import Sequence
-from typing import Any, LiteralString, Protocol, TypeAlias
+from collections.abc import AsyncIterable, Sequence
+from typing import Any, Final, LiteralString, Protocol, TypeAlias
 
 Row: TypeAlias = Any
 """One asyncpg.Record; a DAO turns it into a domain value at once."""
+
+ROWS_AT_ONCE: Final = 200
+"""Of a page that is read by a cursor: to take in a thousand rows at a time would stop everybody
+else for several milliseconds."""
 
 
 class Connection(Protocol):
@@ -27,4 +31,10 @@ class Connection(Protocol):
 
     async def fetchval(self, query: LiteralString, *args: object) -> Any:
         """Return the first column of the first row, or None."""
+        ...
+
+    def cursor(
+        self, query: LiteralString, *args: object, prefetch: int | None = None
+    ) -> AsyncIterable[Row]:
+        """Return every row, `prefetch` at a time; only inside a transaction."""
         ...

@@ -13,7 +13,7 @@ from app.db.connection import Connection
 from tests.conftest import CloneDatabase
 
 DAO = sorted((PROJECT / "app" / "db" / "dao").glob("[!_]*.py"))
-METHODS = {"execute", "fetch", "fetchrow", "fetchval"}
+METHODS = {"execute", "fetch", "fetchrow", "fetchval", "cursor"}
 
 
 def statements(module: Path) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ An order changes once, when it is closed: before that instant it was active.
 
 from datetime import datetime
 
-from app.db.connection import Connection, Row
+from app.db.connection import ROWS_AT_ONCE, Connection, Row
 from app.domain.instruments import Symbol
 from app.domain.orders import Order, OrderId, OrderStatus
 from app.domain.users import UserId
@@ -39,7 +39,7 @@ async def get_orders_at(
     offset: int,
 ) -> list[Order]:
     """The page of orders that was answered at an instant."""
-    rows = await conn.fetch(
+    rows = conn.cursor(
         """
         SELECT id, user_id, epoch, client_order_id, symbol, quantity, buy_price, created_at,
             CASE WHEN is_closed THEN 2 ELSE 1 END AS status,
@@ -62,8 +62,9 @@ async def get_orders_at(
         symbol,
         limit,
         offset,
+        prefetch=ROWS_AT_ONCE,
     )
-    return [_order(row) for row in rows]
+    return [_order(row) async for row in rows]
 
 
 async def count_orders_at(

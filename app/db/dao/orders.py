@@ -1,6 +1,6 @@
 """The table `transact`: paper orders. They are written by bookings.insert_booking."""
 
-from app.db.connection import Connection, Row
+from app.db.connection import ROWS_AT_ONCE, Connection, Row
 from app.domain.instruments import Symbol
 from app.domain.orders import Order, OrderId, OrderStatus
 from app.domain.users import UserId
@@ -83,7 +83,7 @@ async def get_orders(
     offset: int,
 ) -> list[Order]:
     """A page of the user's orders of one epoch: active ones first, then newest first."""
-    rows = await conn.fetch(
+    rows = conn.cursor(
         """
         SELECT id, user_id, epoch, client_order_id, symbol, status, quantity, buy_price,
             sell_price, created_at, updated_at
@@ -101,8 +101,9 @@ async def get_orders(
         symbol,
         limit,
         offset,
+        prefetch=ROWS_AT_ONCE,
     )
-    return [_order(row) for row in rows]
+    return [_order(row) async for row in rows]
 
 
 async def count_orders(
