@@ -1,6 +1,7 @@
 """The SQL of the DAO, as PostgreSQL sees it."""
 
 import ast
+import os
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -61,6 +62,11 @@ def test_a_dao_function_is_handed_its_connection_and_everything_else_by_keyword(
         if isinstance(function, ast.AsyncFunctionDef):
             assert [argument.arg for argument in function.args.args] == ["conn"], function.name
 
+
+USERS = int(os.environ.get("CROWD_USERS", "10000"))
+"""Five rows of most tables for each. With CROWD_USERS=200000 they have a million, and the test
+takes some minutes: CROWD_USERS=200000 pytest tests/architecture/test_sql.py -k among_many
+--timeout 1800."""
 
 NOW = datetime.now(UTC)
 KEY_HASH = bytes(32)
@@ -159,12 +165,16 @@ async def test_every_hot_statement_uses_its_index_among_many_rows(crowded: Conne
 
 @pytest.fixture
 async def crowded(clone: CloneDatabase) -> AsyncIterator[Connection]:
-    """Ten thousand users, one of them busy, analysed; in a database of its own."""
+    """Many users, one of them busy, analysed; in a database of its own."""
     conn = await asyncpg.connect(**(await clone()).connect_arguments())
-    await conn.execute("""
+    await conn.execute("SET session_replication_role = replica")  # no foreign key is looked up
+    await conn.execute(
+        """
         INSERT INTO users (id, email, password, name)
-        SELECT n, 'person' || n || '@example.com', '!', 'n' FROM generate_series(1, 10000) AS n
-    """)
+        SELECT n, 'person' || n || '@example.com', '!', 'n' FROM generate_series(1, $1::int) AS n
+        """,
+        USERS,
+    )
     await conn.execute("""
         CREATE TEMP TABLE row_of AS
         SELECT id AS user_id, g FROM users, generate_series(1, 5) AS g
