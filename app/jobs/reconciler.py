@@ -1,4 +1,4 @@
-"""Audits the whole installation every minute; a discrepancy stops order entry everywhere.
+"""Audits the whole installation, again and again; a discrepancy stops order entry everywhere.
 
 One process does it for all. What it finds stands in `ledger_alarms`, which every order reads
 under its user's lock, so that no process needs to be told.
@@ -23,6 +23,8 @@ LOCK_KEY: Final = 0x60B1_1EDE
 INTERVAL_SECONDS: Final = 60.0
 PAUSE_SECONDS: Final = 0.05
 """Between two slices, so that orders always find the database idle for a while."""
+BUSY_SHARE_MAX: Final = 0.1
+"""Of the time of one connection: orders shall not cost more because there are many old ones."""
 RETRY_SECONDS: Final = 5.0
 """How soon another process takes over from one that went away."""
 LOGGED_MAX: Final = 20
@@ -53,6 +55,7 @@ async def reconcile(
     check_sole: Callable[[], Awaitable[None]] | None = None,
     users_per_slice_max: int = USERS_PER_SLICE_MAX,
     pause_seconds: float = PAUSE_SECONDS,
+    busy_share_max: float = BUSY_SHARE_MAX,
 ) -> list[Discrepancy]:
     """Audit everybody: raise the alarm at the first discrepancy, clear it when there is none.
 
@@ -60,7 +63,10 @@ async def reconcile(
     """
     found: list[Discrepancy] = []
     slices = audit_everybody(
-        db, users_per_slice_max=users_per_slice_max, pause_seconds=pause_seconds
+        db,
+        users_per_slice_max=users_per_slice_max,
+        pause_seconds=pause_seconds,
+        busy_share_max=busy_share_max,
     )
     async for part in slices:
         if part.discrepancies:

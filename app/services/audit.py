@@ -71,10 +71,17 @@ async def audit_everybody(
     users_per_slice_max: int = USERS_PER_SLICE_MAX,
     events_per_slice_max: int = EVENTS_PER_SLICE_MAX,
     pause_seconds: float = 0.0,
+    busy_share_max: float = 1.0,
 ) -> AsyncIterator[AuditedSlice]:
-    """The whole installation in bounded slices, each in a short snapshot of its own."""
+    """The whole installation in bounded slices, each in a short snapshot of its own.
+
+    Between two it pauses for `pause_seconds`, and longer where the database would else be
+    kept busy for more than `busy_share_max` of the time.
+    """
+    loop = asyncio.get_running_loop()
     after_id = 0
     while True:
+        began_at = loop.time()
         async with db.snapshot() as conn:
             users = await audit.get_next_range(
                 conn,
@@ -87,9 +94,10 @@ async def audit_everybody(
             first_id, last_id = users.first_id, users.last_id
             entries = await audit.count_entries(conn, first_id=first_id, last_id=last_id)
             found = await audit_users(conn, first_id=first_id, last_id=last_id)
+        busy_seconds = loop.time() - began_at
         yield AuditedSlice(users=users, entries=entries, discrepancies=found)
         after_id = last_id
-        await asyncio.sleep(pause_seconds)
+        await asyncio.sleep(max(pause_seconds, busy_seconds * (1 / busy_share_max - 1)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,18 +4,21 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 import asyncpg
 import pytest
 from app.db.address import DatabaseAddress
+from app.db.connection import Connection
 from app.db.dao import ledger_alarms
 from app.db.database import Database, open_database
 from app.db.errors import DatabaseUnavailable
 from app.db.sole_instance import sole_instance
 from app.domain.audit import LedgerAlarm
 from app.jobs import reconciler
-from app.jobs.reconciler import LOCK_KEY, reconcile
+from app.jobs.reconciler import BUSY_SHARE_MAX, LOCK_KEY, reconcile
 from app.replay import ReplayExchange
+from app.services.audit import audit_everybody
 from tests.conftest import CloneDatabase, new_person, run_installation, settings_for
 from tests.integration.api.test_conventions import assert_is_error
 from tests.integration.books import insert_small_books
@@ -237,3 +240,32 @@ async def test_a_running_server_reconciles_by_itself(
                     return (await client.get("/health/ready")).status_code == 503
 
             await until(it_is_red, "a discrepancy turns readiness red")
+
+
+class TimedDatabase:
+    """A database that knows how long it was read in snapshots."""
+
+    def __init__(self, db: Database) -> None:
+        self.busy_seconds = 0.0
+        self._db = db
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Connection]:
+        began_at = asyncio.get_running_loop().time()
+        async with self._db.snapshot() as conn:
+            yield conn
+        self.busy_seconds += asyncio.get_running_loop().time() - began_at
+
+
+async def test_however_long_the_books_are_the_audit_leaves_most_of_the_time_to_orders(
+    clone: CloneDatabase,
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with books(await clone(), people=4) as db:
+        timed = TimedDatabase(db)
+        began_at = loop.time()
+        slices = audit_everybody(
+            cast("Database", timed), users_per_slice_max=1, busy_share_max=BUSY_SHARE_MAX
+        )
+        assert len([part async for part in slices]) == 4
+        assert timed.busy_seconds < 1.5 * BUSY_SHARE_MAX * (loop.time() - began_at)
