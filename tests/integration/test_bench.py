@@ -1,6 +1,9 @@
 import pytest
-from bench import slow_clients
+from app.services.audit import audit_installation
+from bench import growth, slow_clients
 from bench.__main__ import PARTS, run
+from bench.crowds import crowd
+from bench.installation import open_installation
 
 
 @pytest.mark.timeout(300)
@@ -27,6 +30,8 @@ async def test_every_figure_of_the_bench_is_still_measured_and_printed(
         "GET / while 20 clients log in",
         "known e-mail",
         "GET /users/me is at least 0.30 of GET /",
+        "any 1,000 of 10,000",
+        "the loop was held at worst",
         "GET / counted and timed is at least 0.85 of GET / alone",
     ):
         assert promised in printed
@@ -38,4 +43,21 @@ async def test_the_bench_of_slow_clients_still_measures_both_sides(
     await slow_clients.run(count=2, seconds=0.1)
     printed = capsys.readouterr().out
     for promised in ("alone", "beside 4 x 2 hostile sockets", "header drips", "asks once"):
+        assert promised in printed
+
+
+async def test_the_bench_of_growth_fills_books_that_the_audit_agrees_with_and_measures_each(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with (
+        open_installation() as installation,
+        crowd(installation, users=3, orders_each=2) as crowded,
+    ):
+        audited = await audit_installation(crowded.db)
+        assert (audited.users, audited.entries) == (3, 3 * (2 + 2 * 8))
+        assert audited.discrepancies == []
+    sizes = [growth.size("16:0"), growth.size("17:34")]
+    await growth.run(sizes, rounds=1, seconds=0.01)
+    printed = capsys.readouterr().out
+    for promised in ("16 users, 0 past orders", "17 users, 34 past orders, of those"):
         assert promised in printed
