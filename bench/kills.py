@@ -69,17 +69,20 @@ class Journal:
     replays: int = 0
     anomalies: list[str] = field(default_factory=list)
     killed_at: float = 0.0
+    expected_since: float = 0.0
     recovered: asyncio.Event = field(default_factory=asyncio.Event)
     recovery_seconds: list[float] = field(default_factory=list)
 
     def succeeded(self, began_at: float) -> None:
         """A change that was sent after the last kill has been made."""
-        if began_at >= self.killed_at and not self.recovered.is_set():
+        if began_at >= self.expected_since and not self.recovered.is_set():
             self.recovery_seconds.append(time.monotonic() - self.killed_at)
             self.recovered.set()
 
-    def expect_recovery(self) -> None:
-        self.killed_at = time.monotonic()
+    def expect_recovery(self, *, killed_at: float) -> None:
+        """From now on the next change that is sent and made counts."""
+        self.killed_at = killed_at
+        self.expected_since = time.monotonic()
         self.recovered.clear()
 
 
@@ -205,8 +208,10 @@ async def kill_loop(
             journal.recovery_seconds.clear()  # that was the start
             for kind in kinds:
                 await asyncio.sleep(dice.uniform(*STEADY_SECONDS))
-                journal.expect_recovery()
+                killed_at = time.monotonic()
                 installation.kill(kind)
+                await installation.orphans_gone()  # they still serve whom they were serving
+                journal.expect_recovery(killed_at=killed_at)
                 async with asyncio.timeout(RECOVERY_SECONDS_MAX):
                     await journal.recovered.wait()
             is_over.set()

@@ -35,6 +35,7 @@ class Victims:
     unexpected_ends: int = 0
     _server: asyncio.subprocess.Process | None = None
     _is_expected: bool = False
+    _orphans: list[int] = field(default_factory=list)
     _keeper: "asyncio.Task[None] | None" = field(default=None, repr=False)
 
     @property
@@ -72,6 +73,14 @@ class Victims:
             case _:
                 raise ValueError(kind)
 
+    async def orphans_gone(self) -> None:
+        """Wait for the workers whose parent was killed: they have to notice, and to stop."""
+        async with asyncio.timeout(START_SECONDS_MAX):
+            while True:
+                if not any("\0worker\0" in title_of(pid) for pid in self._orphans):
+                    return
+                await asyncio.sleep(0.02)
+
     def log(self) -> str:
         """What the server has said."""
         return (self.folder / "server.log").read_text(errors="replace")
@@ -79,13 +88,17 @@ class Victims:
     def _kill_server(self) -> None:
         assert self._server is not None
         self._is_expected = True
+        self._orphans = self._workers_of(self._server)
         with suppress(ProcessLookupError):
             self._server.send_signal(signal.SIGKILL)
 
+    @staticmethod
+    def _workers_of(server: asyncio.subprocess.Process) -> list[int]:
+        return [pid for pid in children_of(server.pid) if "\0worker\0" in title_of(pid)]
+
     def _kill_worker(self) -> None:
         assert self._server is not None
-        children = children_of(self._server.pid)
-        workers = [pid for pid in children if "\0worker\0" in title_of(pid)]
+        workers = self._workers_of(self._server)
         assert workers, "the loop kills once changes are made again, and a worker makes them"
         with suppress(ProcessLookupError):
             os.kill(self.dice.choice(workers), signal.SIGKILL)
