@@ -1,6 +1,7 @@
 """Who is asking: the address at the other end of the connection, or what a known proxy says."""
 
 from collections.abc import Collection
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Annotated, Final
 
@@ -62,6 +63,7 @@ def _peer(scope: Scope, receive: Receive) -> _Address | None:
     return _address(peer[0]) if isinstance(peer, list | tuple) and peer else None
 
 
+@lru_cache(maxsize=1024)
 def _address(text: str) -> _Address | None:
     """An IP address, perhaps with a port; one of IPv4 in the clothes of IPv6 is one of IPv4."""
     text = text.strip()
