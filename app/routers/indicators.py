@@ -11,13 +11,12 @@ from app.domain.instruments import Category, CategoryNotListed, Symbol, UnknownS
 from app.http.dependencies import ResourcesOf
 from app.http.routing import Router
 from app.schemas.candles import CandleInstant, CandleInterval
-from app.schemas.common import PagedResponse, QuoteSymbol
+from app.schemas.common import FilledText, PagedResponse, QuoteSymbol
 from app.schemas.indicators import (
     WANTED_MAX,
     IndicatorLimit,
     IndicatorMeta,
     IndicatorRows,
-    IndicatorText,
 )
 from app.services.candles import CandleQuery
 from app.services.indicators import IndicatorRefused, parse_wanted, read_indicators
@@ -39,7 +38,7 @@ async def list_indicators(
     symbol: Annotated[QuoteSymbol, Query()],
     interval: CandleInterval,
     indicator: Annotated[
-        list[IndicatorText],
+        list[FilledText],
         Query(
             min_length=1,
             max_length=WANTED_MAX,

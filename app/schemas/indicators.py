@@ -11,7 +11,6 @@ from app.schemas.common import Instant, SymbolOut, whole_number
 from app.services.indicators import IndicatorPage, Wanted
 
 WANTED_MAX = 10
-IndicatorText = Annotated[str, Field(max_length=60, examples=["rsi:14"])]
 IndicatorLimit = Annotated[int, Field(ge=1, le=1000), BeforeValidator(whole_number)]
 
 

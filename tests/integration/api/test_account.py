@@ -41,7 +41,8 @@ async def test_statistics_are_for_who_is_logged_in(anonymous: httpx.AsyncClient)
 
 @pytest.mark.parametrize(
     "query",
-    [{"epoch": 0}, {"epoch": "x"}, {"from": "yesterday"}, {"from": "2026-01-01T00:00:00"},
+    [{"epoch": 0}, {"epoch": "x"}, {"from": "yesterday"}, {"from": "0.5"}, {"to": "1767225600"},
+     {"from": "2026-01-01T00:00:00"},
      {"to": "1969-12-31T00:00:00Z"}, {"to": "2100-01-01T00:00:00Z"},
      {"from": "9999-12-31T23:59:59-14:00"}, {"symbol": ""}, {"symbol": "x" * 11}],
 )  # fmt: skip

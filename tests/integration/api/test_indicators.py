@@ -31,6 +31,8 @@ async def asked(client: httpx.AsyncClient, *wanted: str, **query: str | int) -> 
     ("query", "status", "code"),
     [
         ({}, 422, "validation_error"),
+        ({"indicator": ""}, 422, "validation_error"),
+        ({"indicator": "rsi\0"}, 422, "validation_error"),
         ({"indicator": ["rsi"] * 11}, 422, "validation_error"),
         ({"indicator": "rsi", "interval": "7m"}, 422, "validation_error"),
         ({"indicator": "rsi", "limit": 1001}, 422, "validation_error"),
@@ -52,7 +54,7 @@ async def test_what_makes_no_sense_is_refused(
     ("indicator", "text"),
     [
         ("wisdom", "choose of sma, ema"),
-        ("", "choose of sma, ema"),
+        (" ", "choose of sma, ema"),
         ("rsi:14,15", "rsi takes period"),
         ("obv:1", "obv takes no parameter"),
         ("rsi:", None),
