@@ -66,9 +66,11 @@ async def measure(sizes: list[Size], *, rounds: int, seconds: float) -> list[Aim
             )
         measured: dict[str, list[Run]] = {name: [] for name in crowds}
         clients = {name: await _clients(crowded) for name, crowded in crowds.items()}
-        for _ in range(rounds):
-            for name, crowded in crowds.items():
-                measured[name].append(await _round(crowded, clients[name], seconds=seconds))
+        for number in range(rounds):
+            forth = list(crowds)
+            for name in forth if number % 2 == 0 else reversed(forth):
+                run = await _round(crowds[name], clients[name], seconds=seconds)
+                measured[name].append(run)
     shown: dict[str, Rounds] = {**measured}
     smallest = str(sizes[0])
     print_rates(f"POST + DELETE /order, {CLIENTS} clients; ratio to the first", shown, of=smallest)
