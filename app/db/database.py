@@ -15,7 +15,7 @@ import asyncpg
 
 from app.db.address import DatabaseAddress
 from app.db.connection import Connection
-from app.db.dataframes import query_to_dataframe, records_to_dataframe
+from app.db.dataframes import query_to_dataframe, records_to_dataframe, stream_query
 from app.db.errors import (
     DRIVER_ERRORS,
     DatabaseBusy,
@@ -24,7 +24,13 @@ from app.db.errors import (
     translate,
 )
 
-__all__ = ["Database", "open_database", "query_to_dataframe", "records_to_dataframe"]
+__all__ = [
+    "Database",
+    "open_database",
+    "query_to_dataframe",
+    "records_to_dataframe",
+    "stream_query",
+]
 
 ACQUIRE_SECONDS_MAX: Final = 1.0
 """Longest wait for a free connection; asyncpg alone would wait for ever. A request waits up to

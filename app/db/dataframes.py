@@ -1,28 +1,51 @@
-"""DataFrames from queries, for notebooks; the server need not run.
+"""Query results as DataFrames and Arrow, for notebooks; the server need not run.
 
-NUMERIC becomes float64 (or exact Decimal objects), timestamptz becomes datetime64[ns, UTC],
-NULL becomes NaN or NaT, also when the whole column is NULL, and an empty result keeps its
-columns. pandas is imported only here and only when one of these functions is called.
+NUMERIC becomes float64 (or exact: Decimal objects in pandas, decimal128(38,20) elsewhere),
+timestamptz becomes datetime64[ns, UTC] (Arrow: microseconds in UTC), NULL becomes NaN or NaT,
+also when the whole column is NULL, and an empty result keeps its columns. Rows come by COPY
+where pyarrow can read every type of theirs, else as Records; the values are the same.
+pandas, polars and pyarrow are imported only when they are asked for.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import asyncpg
 
 from app.core.config import Settings, load_settings
 from app.db.address import DatabaseAddress
+from app.db.arrow import (
+    ValueNotArrow,
+    copied_schema,
+    fetched_schema,
+    import_pyarrow,
+    table_of_records,
+)
+from app.db.copying import Column, columns_of, plan_copy
 from app.db.embedded import embedded_postgres
+from app.db.reading import open_reading
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
+    import pyarrow as pa
 
 PANDAS_MISSING: Final = (
     "pandas is required for DataFrame conversion. Install it with: pip install pandas"
 )
+POLARS_MISSING: Final = (
+    "polars is required for engine='polars'. Install it with: pip install polars pyarrow"
+)
+ROWS_MAX: Final = 10_000_000
+"""Most rows of one DataFrame, unless the caller says otherwise."""
+
+QUERY_SECONDS_MAX: Final = 300.0
+STREAM_SECONDS_MAX: Final = 3600.0
+
+Engine = Literal["pandas", "polars", "arrow"]
 _NUMBERS: Final = frozenset({"numeric", "float4", "float8", "int2", "int4", "int8"})
 _INSTANTS: Final = frozenset({"timestamptz", "timestamp", "date"})
 
@@ -33,6 +56,21 @@ def _pandas() -> Any:
     except ImportError:
         raise ImportError(PANDAS_MISSING) from None
     return pd
+
+
+def _polars() -> Any:
+    try:
+        import polars as pl  # noqa: PLC0415
+    except ImportError:
+        raise ImportError(POLARS_MISSING) from None
+    return pl
+
+
+def _pyarrow_if_there_is() -> Any | None:
+    try:
+        return import_pyarrow()
+    except ImportError:  # pandas does without it; Records carry everything
+        return None
 
 
 def records_to_dataframe(
@@ -46,36 +84,121 @@ def records_to_dataframe(
     pd = _pandas()
     if not records:
         return pd.DataFrame()
-    names = list(records[0].keys())
-    kinds = [_kind([record[i] for record in records]) for i in range(len(names))]
-    return _frame(pd, names=names, kinds=kinds, records=records, exact=exact)
+    columns = [
+        Column(name, _kind([record[i] for record in records]))
+        for i, name in enumerate(records[0].keys())
+    ]
+    return _frame(pd, columns=columns, records=records, exact=exact)
 
 
+@overload
 async def query_to_dataframe(
-    query: str, *args: object, exact: bool = False, settings: Settings | None = None
-) -> "pd.DataFrame":
+    query: str,
+    *args: object,
+    exact: bool = False,
+    engine: Literal["pandas"] = "pandas",
+    rows_max: int | None = ROWS_MAX,
+    timeout_seconds: float | None = QUERY_SECONDS_MAX,
+    settings: Settings | None = None,
+) -> "pd.DataFrame": ...
+@overload
+async def query_to_dataframe(
+    query: str,
+    *args: object,
+    exact: bool = False,
+    engine: Literal["polars"],
+    rows_max: int | None = ROWS_MAX,
+    timeout_seconds: float | None = QUERY_SECONDS_MAX,
+    settings: Settings | None = None,
+) -> "pl.DataFrame": ...
+@overload
+async def query_to_dataframe(
+    query: str,
+    *args: object,
+    exact: bool = False,
+    engine: Literal["arrow"],
+    rows_max: int | None = ROWS_MAX,
+    timeout_seconds: float | None = QUERY_SECONDS_MAX,
+    settings: Settings | None = None,
+) -> "pa.Table": ...
+async def query_to_dataframe(
+    query: str,
+    *args: object,
+    exact: bool = False,
+    engine: Engine = "pandas",
+    rows_max: int | None = ROWS_MAX,
+    timeout_seconds: float | None = QUERY_SECONDS_MAX,
+    settings: Settings | None = None,
+) -> Any:
     """The result of one query, run in a read-only transaction of its own connection.
 
     The database is the one that `settings` name, by default the environment and .env, else
     goblin's embedded one, which is started if it does not run. `args` are bound to $1, $2,
-    ...; `exact=True` keeps NUMERIC as Decimal objects.
+    ...; `exact=True` keeps every digit of NUMERIC. Raises TooManyRows, QueryTooSlow,
+    ValueNotArrow (Arrow and polars only) and what asyncpg raises for a wrong query.
     """
-    pd = _pandas()
+    if engine not in ("pandas", "polars", "arrow"):
+        raise ValueError(f"engine is 'pandas', 'polars' or 'arrow', not {engine!r}")
+    pd = _pandas() if engine == "pandas" else None
+    pl = _polars() if engine == "polars" else None
+    pa = _pyarrow_if_there_is() if engine == "pandas" else import_pyarrow()
+    async with _configured_database(settings) as address:
+        with suppress(ValueNotArrow):  # 40 decimals, a year before Christ: fetched below
+            async with open_reading(address, seconds_max=timeout_seconds) as reading:
+                statement = await reading.connection.prepare(query)
+                columns = columns_of(statement)
+                schema = None if pa is None else copied_schema(pa, columns, exact=exact)
+                copy = schema and await plan_copy(reading.connection, query, args, statement)
+                if copy is not None:
+                    table = await reading.copied_table(copy, pa, schema, rows_max=rows_max)
+                    if pd is not None:
+                        return _frame_of_table(pd, pa, table, columns=columns, exact=exact)
+                    return table if pl is None else pl.from_arrow(table)
+        async with open_reading(address, seconds_max=timeout_seconds) as reading:
+            statement = await reading.connection.prepare(query)
+            columns = columns_of(statement)
+            records = await reading.fetch(statement, args, rows_max=rows_max)
+    if pd is not None:
+        return _frame(pd, columns=columns, records=records, exact=exact)
+    table = table_of_records(pa, records, fetched_schema(pa, columns, exact=exact))
+    return table if pl is None else pl.from_arrow(table)
+
+
+async def stream_query(
+    query: str,
+    *args: object,
+    exact: bool = False,
+    timeout_seconds: float | None = STREAM_SECONDS_MAX,
+    settings: Settings | None = None,
+) -> "AsyncGenerator[pa.RecordBatch, None]":
+    """The result of one query as Arrow record batches, however large, in constant memory.
+
+    All batches have one schema and see one snapshot; an empty result is one empty batch.
+    Close the generator (contextlib.aclosing) to leave early. `timeout_seconds` counts the
+    time that the caller takes as well. Raises as `query_to_dataframe` does, and TypeError
+    for a type that Arrow has nothing for.
+    """
+    pa = import_pyarrow()
     async with (
-        _configured_database(load_settings() if settings is None else settings) as address,
-        _connected(address) as connection,
-        connection.transaction(readonly=True),
+        _configured_database(settings) as address,
+        open_reading(address, seconds_max=timeout_seconds) as reading,
     ):
-        statement = await connection.prepare(query)
-        attributes = statement.get_attributes()
-        records = await statement.fetch(*args)
-    return _frame(
-        pd,
-        names=[attribute.name for attribute in attributes],
-        kinds=[attribute.type.name for attribute in attributes],
-        records=records,
-        exact=exact,
-    )
+        statement = await reading.connection.prepare(query)
+        schema = copied_schema(pa, columns_of(statement), exact=exact)
+        copy = schema and await plan_copy(reading.connection, query, args, statement)
+        if copy is None:
+            schema = fetched_schema(pa, columns_of(statement), exact=exact)
+            tables = reading.fetched_tables(statement, args, pa, schema)
+        else:
+            tables = reading.copied_tables(copy, pa, schema)
+        is_empty = True
+        async with aclosing(tables):
+            async for table in tables:
+                for batch in table.to_batches():
+                    is_empty = False
+                    yield batch
+        if is_empty:
+            yield pa.RecordBatch.from_pylist([], schema=schema)
 
 
 def database_address(settings: Settings) -> DatabaseAddress | None:
@@ -92,7 +215,8 @@ def database_address(settings: Settings) -> DatabaseAddress | None:
 
 
 @asynccontextmanager
-async def _configured_database(settings: Settings) -> AsyncIterator[DatabaseAddress]:
+async def _configured_database(settings: Settings | None) -> AsyncIterator[DatabaseAddress]:
+    settings = load_settings() if settings is None else settings
     address = database_address(settings)
     if address is not None:
         yield address
@@ -101,19 +225,6 @@ async def _configured_database(settings: Settings) -> AsyncIterator[DatabaseAddr
         settings.data_dir / "postgres", database=settings.db_name
     ) as embedded:
         yield embedded
-
-
-@asynccontextmanager
-async def _connected(
-    address: DatabaseAddress,
-) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(
-        **address.connect_arguments(), server_settings={"timezone": "UTC"}
-    )
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 def _kind(values: Sequence[object]) -> str:
@@ -131,21 +242,50 @@ def _kind(values: Sequence[object]) -> str:
 
 
 def _frame(
-    pd: Any,
-    *,
-    names: Sequence[str],
-    kinds: Sequence[str],
-    records: Sequence[asyncpg.Record],
-    exact: bool,
+    pd: Any, *, columns: Sequence[Column], records: Sequence[asyncpg.Record], exact: bool
 ) -> "pd.DataFrame":
-    columns = [
-        _column(pd, kind=kind, values=[record[i] for record in records], exact=exact)
-        for i, kind in enumerate(kinds)
+    series = [
+        _column(pd, kind=column.kind, values=[record[i] for record in records], exact=exact)
+        for i, column in enumerate(columns)
     ]
+    return _named(pd, columns, series, rows=len(records))
+
+
+def _frame_of_table(
+    pd: Any, pa: Any, table: Any, *, columns: Sequence[Column], exact: bool
+) -> "pd.DataFrame":
+    """The same frame as of Records. Raises ValueNotArrow."""
+    series = [
+        _copied_column(pd, pa, kind=column.kind, values=table.column(i), exact=exact)
+        for i, column in enumerate(columns)
+    ]
+    return _named(pd, columns, series, rows=len(table))
+
+
+def _named(
+    pd: Any, columns: Sequence[Column], series: Sequence[Any], *, rows: int
+) -> "pd.DataFrame":
     # By position first: a query may give two columns one name.
-    frame = pd.DataFrame(dict(enumerate(columns)), index=range(len(records)))
-    frame.columns = list(names)
+    frame = pd.DataFrame(dict(enumerate(series)), index=range(rows))
+    frame.columns = [column.name for column in columns]
     return frame
+
+
+def _copied_column(pd: Any, pa: Any, *, kind: str, values: Any, exact: bool) -> Any:
+    if kind in _INSTANTS:
+        zone = "UTC" if kind == "timestamptz" else None
+        try:
+            return values.cast(pa.timestamp("ns", zone)).to_pandas()
+        except pa.ArrowInvalid as error:  # a year that nanoseconds do not reach
+            raise ValueNotArrow(error) from None
+    if kind in _NUMBERS and not (kind == "numeric" and exact):
+        if kind.startswith("int"):
+            whole = values.null_count == 0
+            return pd.Series(values.cast("int64" if whole else "float64", safe=False).to_numpy())
+        return pd.Series(values.cast("float64").to_numpy())
+    if kind == "bool" or len(values) in (0, values.null_count) or kind == "numeric":
+        return _column(pd, kind=kind, values=values.to_pylist(), exact=exact)
+    return values.to_pandas()
 
 
 def _column(pd: Any, *, kind: str, values: list[Any], exact: bool) -> Any:
