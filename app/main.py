@@ -25,6 +25,7 @@ from app.routers import (
     auth,
     candles,
     events,
+    export,
     indicators,
     instruments,
     ledger,
@@ -57,6 +58,7 @@ ROUTERS: Final = (
     strategy.router,
     trade_strategy.router,
     events.router,
+    export.router,
     admin.router,
 )
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from importlib.util import find_spec
 
 from app.clients.binance import AsterClient, BinanceClient
 from app.clients.bybit import BybitClient
@@ -45,6 +46,7 @@ from app.services.candles import CandleReader
 from app.services.demand import Demand
 from app.services.desk import Desk, open_desk
 from app.services.event_feed import EventFeed
+from app.services.exports import ExportLimits, Exports
 from app.services.instruments import Listings
 from app.services.market_data import MarketData
 from app.services.passwords import PasswordHasher
@@ -65,6 +67,7 @@ class Resources:
     demand: Demand
     passwords: PasswordHasher
     events: EventFeed
+    exports: Exports
     desk: Desk
     token_key: TokenKey
     api_key_uses: ApiKeyUses
@@ -136,6 +139,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         demand=demand,
                         passwords=passwords,
                         events=EventFeed(),
+                        exports=Exports(
+                            ExportLimits(per_process=max(1, settings.db_pool_size // 4)),
+                            has_arrow=find_spec("pyarrow") is not None,
+                        ),
                         desk=desk,
                         token_key=key,
                         api_key_uses=uses,

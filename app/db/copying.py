@@ -11,12 +11,15 @@ import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import asyncpg
 
 BLOCK_BYTES: Final = 2_000_000
-"""About how much is handed on at once; two blocks wait at most."""
+"""About how much is handed on at once."""
+
+BLOCKS_MAX: Final = 1
+"""How many wait to be taken."""
 
 GRACE_SECONDS: Final = 5.0
 """How much later than PostgreSQL itself the driver gives up."""
@@ -63,8 +66,9 @@ class _Gathered:
     """Rows on their way from the connection to who reads them."""
 
     def __init__(self) -> None:
-        self.queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(maxsize=1)
         self._rows = bytearray()
+        self._queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+        self._room = asyncio.Semaphore(BLOCKS_MAX)
 
     async def add(self, rows: bytes) -> None:
         self._rows += rows  # one message holds one row, and asyncpg splits no message
@@ -74,7 +78,19 @@ class _Gathered:
     async def hand_on(self) -> None:
         block = bytes(self._rows)
         self._rows.clear()
-        await self.queue.put(block)
+        await self._room.acquire()
+        self._queue.put_nowait(block)
+
+    def end(self, error: Exception | None) -> None:
+        self._queue.put_nowait(error)
+
+    async def take(self) -> bytes | None:
+        """The next block, or None after the last. Raises what ended the rows."""
+        item = await self._queue.get()
+        if isinstance(item, Exception):
+            raise item
+        self._room.release()
+        return item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,15 +140,13 @@ class Copy:
                 await gathered.hand_on()
                 await connection.execute("COMMIT")
             except Exception as error:  # noqa: BLE001 - raised where it is waited for
-                await gathered.queue.put(error)
+                gathered.end(error)
             else:
-                await gathered.queue.put(None)
+                gathered.end(None)
 
         copying = asyncio.create_task(copy())
         try:
-            while (block := await gathered.queue.get()) is not None:
-                if isinstance(block, Exception):
-                    raise block
+            while (block := await gathered.take()) is not None:
                 if block:
                     yield block
             is_done = True
@@ -213,3 +227,56 @@ def _end_of_comment(query: str, place: int) -> int:
 def _type_name(schema: str, name: str) -> str:
     spelled = "_" + name[:-2] if name.endswith("[]") else name
     return ".".join('"{}"'.format(part.replace('"', '""')) for part in (schema, spelled))
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """The result of one query, about to be copied from a borrowed connection."""
+
+    connection: Any
+    copy: Copy
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """What the rows are made of."""
+        return self.copy.columns
+
+    def blocks(self, *, seconds_max: float) -> AsyncGenerator[bytes, None]:
+        """Rows as PostgreSQL spells them; see Copy.blocks."""
+        return self.copy.blocks(self.connection, seconds_max=seconds_max)
+
+    def spreadsheet(self, *, seconds_max: float) -> AsyncGenerator[bytes, None]:
+        """Rows for people, under a line of names: instants end in Z, and no text is a formula."""
+        return self.copy.blocks(
+            self.connection,
+            seconds_max=seconds_max,
+            text=_spelled_for_people(self.copy),
+            has_header=True,
+        )
+
+
+class Copier:
+    """A connection that copies results; what DAO functions of exports are handed."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def copy(self, query: LiteralString, *args: object) -> Copied:
+        """The result of a query; its rows are asked for later."""
+        statement = await self._connection.prepare(query)
+        copy = await plan_copy(self._connection, query, args, statement)
+        assert copy is not None, "every statement of an export can be copied"
+        return Copied(self._connection, copy)
+
+
+def _spelled_for_people(copy: Copy) -> str:
+    items = []
+    for column in copy.columns:
+        name = '"{}"'.format(column.name.replace('"', '""'))
+        spelled = name
+        if column.kind == "text":
+            spelled = f"CASE WHEN {name} ~ '^[-=+@\t\r]' THEN '''' || {name} ELSE {name} END"
+        elif column.kind == "timestamptz":
+            spelled = f"""to_char({name}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+        items.append(f"{spelled} AS {name}")
+    return f"SELECT {', '.join(items)} FROM ({copy.text}\n) AS exported"  # noqa: S608 - both are ours

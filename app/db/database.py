@@ -15,6 +15,7 @@ import asyncpg
 
 from app.db.address import DatabaseAddress
 from app.db.connection import Connection
+from app.db.copying import Copier
 from app.db.dataframes import query_to_dataframe, records_to_dataframe, stream_query
 from app.db.errors import (
     DRIVER_ERRORS,
@@ -122,6 +123,12 @@ class Database:
             raw.transaction(isolation="repeatable_read", readonly=True),
         ):
             yield raw
+
+    @asynccontextmanager
+    async def copier(self) -> AsyncIterator[Copier]:
+        """A connection for one result of any length, which it is closed for if that is cut."""
+        async with self._borrowed() as raw:
+            yield Copier(raw)
 
     @asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:

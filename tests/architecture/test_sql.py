@@ -15,6 +15,7 @@ from tests.conftest import CloneDatabase
 
 DAO = sorted((PROJECT / "app" / "db" / "dao").glob("[!_]*.py"))
 METHODS = {"execute", "fetch", "fetchrow", "fetchval", "cursor"}
+METHODS = {"execute", "fetch", "fetchrow", "fetchval", "copy"}
 
 
 def statements(module: Path) -> list[tuple[str, str]]:
@@ -129,6 +130,14 @@ HOT: dict[tuple[str, str], tuple[list[object], str]] = {
     ("idempotency_keys", "get_key"): ([77, "a"], "idempotency_keys_pkey"),
     ("events", "get_events"): ([77, 5, 100], "events_pkey"),
     ("events", "get_last_event_numbers"): ([[77, 78]], "users_pkey"),
+    ("exports", "copy_orders"): ([77, 1, None, NOW, None], "transact_user_"),
+    ("exports", "copy_fills"): ([77, 1, "S3", None, None], "fills_pkey"),
+    ("exports", "copy_ledger"): ([77, 1, None, None, NOW], "ledger_entries_user_list"),
+    ("exports", "copy_log"): ([77, None, NOW, None], "log_user_"),
+    ("exports", "copy_events"): ([77, None, None], "events_pkey"),
+    ("exports", "copy_watchlist"): ([77, None], "watchlists_user_"),
+    ("exports", "copy_strategies"): ([77], "strategies_user_"),
+    ("exports", "copy_trade_strategies"): ([77, None], "trade_strategies_"),
     ("logs", "get_logs"): ([77, None, 50, 0], "log_user_list"),
     ("logs", "get_unique_log_symbols"): ([77], "log_user_symbol"),
     ("watchlists", "get_watchlist"): ([77, "S3"], "watchlists_user_symbol_key"),

@@ -1,0 +1,187 @@
+"""Whole tables of one user, oldest first, to be copied; `begin` and `end` are half-open."""
+
+from datetime import datetime
+
+from app.db.copying import Copied, Copier
+from app.domain.users import UserId
+
+
+async def copy_orders(
+    conn: Copier,
+    *,
+    user_id: UserId,
+    epoch: int,
+    symbol: str | None,
+    begin: datetime | None,
+    end: datetime | None,
+) -> Copied:
+    """The orders of one epoch, by when they were opened."""
+    return await conn.copy(
+        """
+        SELECT id, epoch, client_order_id, symbol, status, quantity, buy_price, sell_price,
+            created_at, updated_at
+        FROM transact
+        WHERE user_id = $1
+            AND epoch = $2
+            AND ($3::text IS NULL OR symbol = $3)
+            AND ($4::timestamptz IS NULL OR created_at >= $4)
+            AND ($5::timestamptz IS NULL OR created_at < $5)
+        ORDER BY id
+        """,
+        user_id,
+        epoch,
+        symbol,
+        begin,
+        end,
+    )
+
+
+async def copy_fills(
+    conn: Copier,
+    *,
+    user_id: UserId,
+    epoch: int,
+    symbol: str | None,
+    begin: datetime | None,
+    end: datetime | None,
+) -> Copied:
+    """How the orders of one epoch were filled, by when they were."""
+    return await conn.copy(
+        """
+        SELECT fill.order_id, bought.epoch, bought.symbol, fill.side, bought.quantity, fill.price,
+            fill.source, fill.venue_time_ms, fill.price_age_ms, fill.request_id, fill.filled_at
+        FROM transact AS bought
+        JOIN fills AS fill ON fill.order_id = bought.id
+        WHERE bought.user_id = $1
+            AND bought.epoch = $2
+            AND ($3::text IS NULL OR bought.symbol = $3)
+            AND ($4::timestamptz IS NULL OR fill.filled_at >= $4)
+            AND ($5::timestamptz IS NULL OR fill.filled_at < $5)
+        ORDER BY fill.order_id, fill.side
+        """,
+        user_id,
+        epoch,
+        symbol,
+        begin,
+        end,
+    )
+
+
+async def copy_ledger(
+    conn: Copier,
+    *,
+    user_id: UserId,
+    epoch: int,
+    symbol: str | None,
+    begin: datetime | None,
+    end: datetime | None,
+) -> Copied:
+    """The ledger entries of one epoch; `symbol` is their asset."""
+    return await conn.copy(
+        """
+        SELECT entry.id, entry.transfer_id, transfer.cause, account.kind, account.asset,
+            account.epoch, entry.version, entry.amount, entry.balance_before,
+            entry.balance_after, transfer.order_id, transfer.reverses_transfer_id,
+            transfer.request_id, entry.event_at, entry.created_at
+        FROM ledger_entries AS entry
+        JOIN ledger_accounts AS account ON account.id = entry.account_id
+        JOIN ledger_transfers AS transfer ON transfer.id = entry.transfer_id
+        WHERE entry.user_id = $1
+            AND account.epoch = $2
+            AND ($3::text IS NULL OR account.asset = $3)
+            AND ($4::timestamptz IS NULL OR entry.event_at >= $4)
+            AND ($5::timestamptz IS NULL OR entry.event_at < $5)
+        ORDER BY entry.id
+        """,
+        user_id,
+        epoch,
+        symbol,
+        begin,
+        end,
+    )
+
+
+async def copy_log(
+    conn: Copier,
+    *,
+    user_id: UserId,
+    symbol: str | None,
+    begin: datetime | None,
+    end: datetime | None,
+) -> Copied:
+    """The trading log; `symbol` is part of one, literal and in upper case."""
+    return await conn.copy(
+        """
+        SELECT id, symbol, data, action, created_at, updated_at
+        FROM log
+        WHERE user_id = $1
+            AND ($2::text IS NULL OR position($2 IN symbol) > 0)
+            AND ($3::timestamptz IS NULL OR created_at >= $3)
+            AND ($4::timestamptz IS NULL OR created_at < $4)
+        ORDER BY id
+        """,
+        user_id,
+        symbol,
+        begin,
+        end,
+    )
+
+
+async def copy_events(
+    conn: Copier, *, user_id: UserId, begin: datetime | None, end: datetime | None
+) -> Copied:
+    """What happened, of every epoch, by number."""
+    return await conn.copy(
+        """
+        SELECT number, type, epoch, data, request_id, event_at
+        FROM events
+        WHERE user_id = $1
+            AND ($2::timestamptz IS NULL OR event_at >= $2)
+            AND ($3::timestamptz IS NULL OR event_at < $3)
+        ORDER BY number
+        """,
+        user_id,
+        begin,
+        end,
+    )
+
+
+async def copy_watchlist(conn: Copier, *, user_id: UserId, symbol: str | None) -> Copied:
+    """What is watched."""
+    return await conn.copy(
+        """
+        SELECT id, symbol, created_at
+        FROM watchlists
+        WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2)
+        ORDER BY id
+        """,
+        user_id,
+        symbol,
+    )
+
+
+async def copy_strategies(conn: Copier, *, user_id: UserId) -> Copied:
+    """The strategies, deleted ones as well."""
+    return await conn.copy(
+        """
+        SELECT id, name, slug, created_at, updated_at, deleted_at
+        FROM strategies
+        WHERE user_id = $1
+        ORDER BY id
+        """,
+        user_id,
+    )
+
+
+async def copy_trade_strategies(conn: Copier, *, user_id: UserId, symbol: str | None) -> Copied:
+    """The assignments, deleted ones as well."""
+    return await conn.copy(
+        """
+        SELECT id, symbol, strategy_id, timestamp, created_at, updated_at, deleted_at
+        FROM trade_strategies
+        WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2)
+        ORDER BY id
+        """,
+        user_id,
+        symbol,
+    )

@@ -1,0 +1,72 @@
+"""What can be exported, in which formats, and narrowed down by what."""
+
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from typing import Final
+
+from app.domain.errors import Invalid, NotAcceptable
+
+
+class ExportTable(StrEnum):
+    """A table of the caller's, as it is exported."""
+
+    ORDERS = "orders"
+    FILLS = "fills"
+    LEDGER = "ledger"
+    LOG = "log"
+    EVENTS = "events"
+    WATCHLIST = "watchlist"
+    STRATEGIES = "strategies"
+    TRADE_STRATEGIES = "trade-strategies"
+
+
+class ExportFormat(StrEnum):
+    """The media type of an export."""
+
+    CSV = "text/csv"
+    PARQUET = "application/vnd.apache.parquet"
+    ARROW = "application/vnd.apache.arrow.stream"
+
+
+EXTENSIONS: Final[Mapping[ExportFormat, str]] = {
+    ExportFormat.CSV: "csv",
+    ExportFormat.PARQUET: "parquet",
+    ExportFormat.ARROW: "arrows",
+}
+
+_WHOLE: Final = ("epoch", "symbol", "from", "to")
+FILTERS: Final[Mapping[ExportTable, Collection[str]]] = {
+    ExportTable.ORDERS: _WHOLE,
+    ExportTable.FILLS: _WHOLE,
+    ExportTable.LEDGER: _WHOLE,
+    ExportTable.LOG: ("symbol", "from", "to"),
+    ExportTable.EVENTS: ("from", "to"),
+    ExportTable.WATCHLIST: ("symbol",),
+    ExportTable.STRATEGIES: (),
+    ExportTable.TRADE_STRATEGIES: ("symbol",),
+}
+"""What each table can be narrowed down by."""
+
+
+class FilterNotPossible(Invalid):
+    """A table was to be narrowed down by something that it does not have."""
+
+    code = "filter_not_possible"
+
+    def __init__(self, table: ExportTable, name: str) -> None:
+        possible = ", ".join(FILTERS.get(table, ())) or "nothing"
+        super().__init__(f"{table} cannot be narrowed down by {name}; possible: {possible}")
+        self.table = table
+        self.name = name
+
+
+class FormatNotOffered(NotAcceptable):
+    """Accept names no format that this server can make."""
+
+    code = "format_not_offered"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"Accept has to allow one of {', '.join(ExportFormat)}; where the last two are wanted "
+            "and missing, install them on the server with: pip install pyarrow"
+        )
