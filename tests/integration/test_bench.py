@@ -1,6 +1,6 @@
 import pytest
 from app.services.audit import audit_installation
-from bench import growth, slow_clients
+from bench import frames, growth, slow_clients
 from bench.__main__ import PARTS, run
 from bench.crowds import crowd
 from bench.installation import open_installation
@@ -61,3 +61,21 @@ async def test_the_bench_of_growth_fills_books_that_the_audit_agrees_with_and_me
     printed = capsys.readouterr().out
     for promised in ("16 users, 0 past orders", "17 users, 34 past orders, of those"):
         assert promised in printed
+
+
+@pytest.mark.timeout(120)
+async def test_the_bench_of_frames_measures_what_there_is_and_names_what_is_missing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ways = (frames.OURS, "asyncpg Records to pandas", "connectorx to Arrow")
+    aims = await frames.run(rows=2_000, rounds=1, names=ways)
+    printed = capsys.readouterr().out
+    assert "FAILED" not in printed
+    for way in ways:
+        assert way in printed
+    (ours,) = (line for line in printed.splitlines() if line.strip().startswith(frames.OURS))
+    assert "none" in ours
+    assert "decimal128(38, 20)" in ours
+    assert ("connectorx to Arrow (no exact number)" in str(aims)) != (
+        "MISSING, NOT MEASURED: connectorx to Arrow" in printed
+    )
