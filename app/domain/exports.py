@@ -70,3 +70,14 @@ class FormatNotOffered(NotAcceptable):
             f"Accept has to allow one of {', '.join(ExportFormat)}; where the last two are wanted "
             "and missing, install them on the server with: pip install pyarrow"
         )
+
+
+class FormatTooNarrow(NotAcceptable):
+    """A number has more digits than the format can hold; CSV has room for it."""
+
+    code = "format_too_narrow"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a number of this table does not fit into decimal128(38,20): accept text/csv instead"
+        )

@@ -5,7 +5,13 @@ from typing import Annotated, Final
 from fastapi import Header, Query, Response
 from pydantic import AwareDatetime
 
-from app.domain.exports import ExportFormat, ExportTable, FilterNotPossible, FormatNotOffered
+from app.domain.exports import (
+    ExportFormat,
+    ExportTable,
+    FilterNotPossible,
+    FormatNotOffered,
+    FormatTooNarrow,
+)
 from app.http.dependencies import CurrentUser, ResourcesOf
 from app.http.exports import ExportResponse, wanted_format
 from app.http.routing import Router
@@ -28,7 +34,13 @@ _CONTENT: Final = {
     "GET",
     "/{table}",
     summary="Export",
-    errors=(FilterNotPossible, FormatNotOffered, TooManyExports, ExportsExhausted),
+    errors=(
+        FilterNotPossible,
+        FormatNotOffered,
+        FormatTooNarrow,
+        TooManyExports,
+        ExportsExhausted,
+    ),
     response_class=Response,
     openapi_extra={"responses": {"200": {"content": {str(k): v for k, v in _CONTENT.items()}}}},
 )

@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from app.db.arrow import ValueNotArrow
 from app.db.copying import Copied
 from app.db.dao import exports as tables
 from app.db.database import Database
 from app.db.encoding import encoded
 from app.domain.errors import TooManyRequests, Unavailable
-from app.domain.exports import FILTERS, ExportFormat, ExportTable, FilterNotPossible
+from app.domain.exports import (
+    FILTERS,
+    ExportFormat,
+    ExportTable,
+    FilterNotPossible,
+    FormatTooNarrow,
+)
 from app.domain.users import User, UserId
 
 RETRY_SECONDS: Final = 5
@@ -125,7 +132,8 @@ async def open_export(
 ) -> AsyncIterator[AsyncGenerator[bytes, None]]:
     """The file in pieces, all of one instant; PostgreSQL has begun when this returns.
 
-    Raises FilterNotPossible, TooManyExports, ExportsExhausted, DatabaseUnavailable.
+    Raises FilterNotPossible, TooManyExports, ExportsExhausted, DatabaseUnavailable, and
+    FormatTooNarrow if that shows at once; what shows later cuts the file off.
     """
     asked = filters.for_table(table, user)
     with exports.place(user.id):
@@ -133,7 +141,10 @@ async def open_export(
             copied = await _COPIES[table](conn, user_id=user.id, **asked)
             pieces = encoded(copied, file_format, seconds_max=exports.limits.seconds_max)
             async with aclosing(pieces):
-                first = await anext(pieces, b"")
+                try:
+                    first = await anext(pieces, b"")
+                except ValueNotArrow:
+                    raise FormatTooNarrow from None
                 async with aclosing(_chained(first, pieces)) as chained:
                     yield chained
 

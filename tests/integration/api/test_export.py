@@ -227,6 +227,40 @@ async def test_who_accepts_no_format_there_is_gets_406_and_the_remedy(
         assert "pip install pyarrow" in refused.json()["message"]
 
 
+async def test_a_balance_too_large_for_arrow_is_refused_there_and_exact_in_csv(
+    installation: Installation, served: tuple[str, Exports], ada: Person
+) -> None:
+    conn = await asyncpg.connect(**installation.address.connect_arguments())
+    await conn.execute(
+        """
+        WITH venue AS (
+            INSERT INTO ledger_accounts (user_id, epoch, kind, asset, balance, version)
+            VALUES ($1, 1, 'venue', 'X', 123456789012345678901, 1) RETURNING id
+        ), holding AS (
+            INSERT INTO ledger_accounts (user_id, epoch, kind, asset)
+            VALUES ($1, 1, 'fees', 'X') RETURNING id
+        ), moved AS (
+            INSERT INTO ledger_transfers
+                (user_id, cause, asset, amount, source_account_id, target_account_id, event_at)
+            SELECT $1, 'deposit', 'X', 1, holding.id, venue.id, now() FROM venue, holding
+            RETURNING id, target_account_id
+        )
+        INSERT INTO ledger_entries (user_id, account_id, version, transfer_id, amount,
+            balance_before, balance_after, event_at)
+        SELECT $1, target_account_id, 1, id, 1, 123456789012345678900, 123456789012345678901, now()
+        FROM moved
+        """,
+        ada.user.id,
+    )
+    await conn.close()
+    async with reading(served[0], ada, ARROW) as client:
+        refused = await client.get("/export/ledger?symbol=X")
+    assert_is_error(refused, 406, "format_too_narrow")
+    async with reading(served[0], ada) as client:
+        (row,) = await exported(client, "ledger", symbol="X")
+    assert row["balance_after"] == "123456789012345678901.00000000000000000000"
+
+
 async def test_an_export_is_of_one_instant_whatever_happens_meanwhile(
     installation: Installation, served: tuple[str, Exports], ada: Person
 ) -> None:
