@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 
 from fastapi import Header, Query, Response
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 
 from app.domain.exports import (
     ExportFormat,
@@ -15,7 +15,7 @@ from app.domain.exports import (
 from app.http.dependencies import CurrentUser, ResourcesOf
 from app.http.exports import ExportResponse, wanted_format
 from app.http.routing import Router
-from app.schemas.common import Epoch, FilterSymbol
+from app.schemas.common import Epoch, FilterSymbol, iso_instant
 from app.services.exports import ExportFilters, ExportsExhausted, TooManyExports, open_export
 
 router = Router(prefix="/export", tag="export")
@@ -52,10 +52,12 @@ async def export_table(
     symbol: Annotated[FilterSymbol | None, Query(examples=["BTCUSDT"])] = None,
     begin: Annotated[
         AwareDatetime | None,
+        BeforeValidator(iso_instant),
         Query(alias="from", description="Not before.", examples=["2026-01-01T00:00:00Z"]),
     ] = None,
     end: Annotated[
         AwareDatetime | None,
+        BeforeValidator(iso_instant),
         Query(alias="to", description="Before.", examples=["2027-01-01T00:00:00Z"]),
     ] = None,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,

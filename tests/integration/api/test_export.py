@@ -110,7 +110,13 @@ async def test_a_stranger_and_a_wrong_table_are_told_so(
     unknown = await ada.client.get("/export/users")
     assert_is_error(unknown, 422, "validation_error")
     assert "'orders', 'fills'" in unknown.json()["message"]
-    for query in ("from=yesterday", "from=2026-01-01T00:00:00", "epoch=0"):
+    for query in (
+        "from=yesterday",
+        "to=0.5",
+        "to=1767225600",
+        "from=2026-01-01T00:00:00",
+        "epoch=0",
+    ):
         assert_is_error(await ada.client.get(f"/export/orders?{query}"), 422, "validation_error")
     for table, query in (("events", "epoch=1"), ("strategies", "symbol=A"), ("log", "epoch=1")):
         refused = await ada.client.get(f"/export/{table}?{query}")
