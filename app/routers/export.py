@@ -12,10 +12,11 @@ from app.domain.exports import (
     FormatNotOffered,
     FormatTooNarrow,
 )
+from app.domain.instants import iso_instant
 from app.http.dependencies import CurrentUser, ResourcesOf
 from app.http.exports import ExportResponse, wanted_format
 from app.http.routing import Router
-from app.schemas.common import Epoch, FilterSymbol, iso_instant
+from app.schemas.common import Epoch, FilterSymbol
 from app.services.exports import ExportFilters, ExportsExhausted, TooManyExports, open_export
 
 router = Router(prefix="/export", tag="export")

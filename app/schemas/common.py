@@ -19,7 +19,6 @@ from app.domain.instruments import normalize_symbol
 from app.domain.money import PLAIN_DECIMAL, format_amount, is_amount, is_positive_amount
 
 PLAIN_INTEGER: Final = re.compile(r"-?[0-9]{1,40}", re.ASCII)
-INSTANT_BEGINNING: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]", re.ASCII)
 PLAIN_NUMBER: Final = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?", re.ASCII)
 
 DataT = TypeVar("DataT")
@@ -114,15 +113,6 @@ def plain_number(value: object) -> object:
     """The same for a number that may have a fraction."""
     if isinstance(value, str) and PLAIN_NUMBER.fullmatch(value) is None:
         raise ValueError("expected a plain decimal number, for example 0.5")
-    return value
-
-
-def iso_instant(value: object) -> object:
-    """What comes as text is ISO 8601; pydantic also reads numbers, as seconds since 1970."""
-    if isinstance(value, str) and INSTANT_BEGINNING.match(value) is None:
-        raise ValueError(
-            "expected an instant as ISO 8601 with a zone, for example 2026-01-31T12:00:00Z"
-        )
     return value
 
 

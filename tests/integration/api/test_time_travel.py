@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from app.replay import ReplayExchange
 from tests.conftest import Person
+from tests.integration.api.test_conventions import assert_is_error
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 QUERIES: tuple[tuple[str, dict[str, str]], ...] = (
@@ -70,3 +71,13 @@ async def test_every_answer_of_a_random_life_is_given_again_for_its_instant(
     assert len(epochs) > 1, "the life went through a reset"
     for then in rng.sample(answered, k=len(answered)):
         assert await ask(ada, as_of=then.at) == then.bodies
+
+
+@pytest.mark.parametrize(
+    "as_of", ["0.5", "1700000000", "2025-01-01", "yesterday", "2999-01-01T00:00:00Z"]
+)
+async def test_an_instant_that_is_not_iso_8601_with_a_zone_or_lies_in_the_future_is_422(
+    ada: Person, as_of: str
+) -> None:
+    for path in ("/users/me", "/order", "/ledger/accounts"):
+        assert_is_error(await ada.client.get(path, params={"as_of": as_of}), 422)
