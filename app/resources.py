@@ -49,6 +49,7 @@ from app.services.event_feed import EventFeed
 from app.services.exports import ExportLimits, Exports
 from app.services.instruments import Listings
 from app.services.market_data import MarketData
+from app.services.market_feed import MarketFeed
 from app.services.passwords import PasswordHasher
 from app.services.ports import HearValue, MarketStream
 from app.services.readiness import Readiness
@@ -65,6 +66,7 @@ class Resources:
     candles: CandleReader
     board: Board
     demand: Demand
+    market_feed: MarketFeed
     passwords: PasswordHasher
     events: EventFeed
     exports: Exports
@@ -78,6 +80,11 @@ class Resources:
     jobs: JobBoard
     metrics: Metrics
     registrations_per_hour: int
+
+    def end_streams(self) -> None:
+        """Let everything end that has no end of its own: the process is about to stop."""
+        self.events.close()
+        self.market_feed.close()
 
 
 @asynccontextmanager
@@ -137,6 +144,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         candles=CandleReader(db=db, sources=venues, listings=listings),
                         board=board,
                         demand=demand,
+                        market_feed=MarketFeed(
+                            board=board, demand=demand, monotonic=time.monotonic
+                        ),
                         passwords=passwords,
                         events=EventFeed(),
                         exports=Exports(
@@ -217,6 +227,7 @@ def _stream_jobs(
     return {
         "ingest_market": partial(stream_market.ingest, streaming),
         "follow_market": partial(stream_market.follow, streaming),
+        "tell_clients": resources.market_feed.run,
     }
 
 

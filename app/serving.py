@@ -192,7 +192,7 @@ async def served(
                 limits=ConnectionLimits(connections=_connections_max(settings)),
                 shutdown_seconds=settings.shutdown_seconds,
             ),
-            end_streams=app.state.resources.events.close,
+            end_streams=app.state.resources.end_streams,
         )
         with listen() as listener:
             stopping.stop_serving = server.stop

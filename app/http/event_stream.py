@@ -32,7 +32,7 @@ CLOSE_RESTARTING: Final = 1012
 CLOSE_BAD_MESSAGE: Final = 4400
 CLOSE_REASON_CHARACTERS_MAX: Final = 100
 
-_HEADERS: Final = {
+STREAM_HEADERS: Final = {
     "Cache-Control": "no-store, no-transform",
     "X-Accel-Buffering": "no",  # a proxy that gathers would hold events back
 }
@@ -86,7 +86,7 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
     def __init__(self, following: Following, spell: Spell) -> None:
-        super().__init__((), headers=_HEADERS)
+        super().__init__((), headers=STREAM_HEADERS)
         self._following = following
         self._spell = spell
 

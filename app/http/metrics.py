@@ -150,6 +150,7 @@ _HELP: Final = {
     "goblin_database_connections_max": "Most connections that the pool opens: DB_POOL_SIZE.",
     "goblin_database_waiting": "Requests and jobs that wait for a connection.",
     "goblin_event_streams": "Readers of events: long polls, Server-Sent Events and WebSockets.",
+    "goblin_market_streams": "Clients that follow markets: Server-Sent Events and WebSockets.",
     "goblin_events_untold_users": "Users whose events other processes were not told of yet.",
     "goblin_events_lag_seconds": "How long the first of them has been waiting to be told of.",
 }
@@ -165,6 +166,7 @@ def _states(resources: Resources) -> dict[str, float]:
         "goblin_database_connections_max": pool.connections_max,
         "goblin_database_waiting": pool.waiting,
         "goblin_event_streams": resources.events.count,
+        "goblin_market_streams": resources.market_feed.count,
         "goblin_events_untold_users": untold,
         "goblin_events_lag_seconds": lag_seconds,
     }

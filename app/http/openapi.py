@@ -140,6 +140,9 @@ _SAMPLES: Final[Mapping[str, object]] = {
     "rule": "BTCUSDT: the quantity has to be a multiple of the lot step 0.000001",
     "nearest": Decimal("0.000012"),
     "problem": "from has to lie before to",
+    "topic_name": "spot/BTCUSDT/moon",
+    "expected": "one of ticker, trades, candles, top, book after the symbol",
+    "whose": "a connection",
 }
 """Made-up data for the examples of errors that carry some, by the name of the argument."""
 

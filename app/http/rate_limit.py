@@ -112,7 +112,7 @@ class RateLimit:
         caller = None if credential is None else self._known.get(credential)
         name = "address" if caller is None else "credential"
         verdict = self._quota.take(
-            _network(scope) if caller is None else caller, now=self._monotonic()
+            network_of(scope) if caller is None else caller, now=self._monotonic()
         )
         if not verdict.is_allowed:
             await self._refuse(verdict, name, scope, receive, send)
@@ -179,7 +179,7 @@ def _credential(scope: Scope) -> bytes | None:
     return hashlib.blake2b(b"\0".join(sent), digest_size=16).digest() if sent else None
 
 
-def _network(scope: Scope) -> str:
+def network_of(scope: Scope) -> str:
     """The address that a request comes from; of IPv6 the network that it lies in."""
     client = scope.get("client")
     if client is None:

@@ -74,9 +74,9 @@ class TickerOut(LiveOut):
         numbers = {name: getattr(ticker, name) for name in TICKER_NUMBERS}
         return cls(
             **head,
-            price=_text(ticker.last_price),
+            price=plain_text(ticker.last_price),
             venue_time_ms=ticker.venue_time_ms,
-            **{name: None if n is None else _text(n) for name, n in numbers.items()},
+            **{name: None if n is None else plain_text(n) for name, n in numbers.items()},
         )
 
 
@@ -118,8 +118,8 @@ class PublicTradeOut(BaseModel):
         """The wire form of a public trade."""
         return cls(
             id=trade.id,
-            price=_text(trade.price),
-            size=_text(trade.size),
+            price=plain_text(trade.price),
+            size=plain_text(trade.size),
             side="buy" if trade.is_buy else "sell",
             venue_time_ms=trade.venue_time_ms,
         )
@@ -146,9 +146,10 @@ class TradesOut(LiveOut):
 
 
 def _level(level: Level) -> tuple[str, str]:
-    return _text(level[0]), _text(level[1])
+    return plain_text(level[0]), plain_text(level[1])
 
 
-def _text(number: Decimal) -> str:
+def plain_text(number: Decimal) -> str:
+    """Digits and a point, without trailing zeros."""
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -185,7 +185,14 @@ class Following:
     async def take(
         self, *, seconds_max: float, gather_seconds: float = 0.0, enough: int = 1
     ) -> Mapping[Topic, Told]:
-        """What is new, by topic. Empty when there is nothing for `seconds_max`.
+        """What is new, by topic; waits for it as `wait` does. Empty when there is nothing."""
+        await self.wait(seconds_max=seconds_max, gather_seconds=gather_seconds, enough=enough)
+        return self.take_now()
+
+    async def wait(
+        self, *, seconds_max: float, gather_seconds: float = 0.0, enough: int = 1
+    ) -> None:
+        """Until something is new, at most `seconds_max`.
 
         After the first news others are waited for: `gather_seconds`, or until there is
         something about `enough` topics.
@@ -194,7 +201,7 @@ class Following:
             async with asyncio.timeout(seconds_max):
                 await self._is_told.wait()
         except TimeoutError:
-            return {}
+            return
         self._enough = enough
         if gather_seconds > 0 and len(self._untaken) < enough:
             self._is_enough.clear()
@@ -203,8 +210,15 @@ class Following:
                     await self._is_enough.wait()
             except TimeoutError:
                 pass
-        taken, self._untaken = self._untaken, {}
-        self._is_told.clear()
+
+    def take_now(self, topics: Collection[Topic] | None = None) -> Mapping[Topic, Told]:
+        """What is new and not taken yet, about these topics or all."""
+        if topics is None:
+            taken, self._untaken = self._untaken, {}
+        else:
+            taken = {t: self._untaken.pop(t) for t in topics if t in self._untaken}
+        if not self._untaken:
+            self._is_told.clear()
         return taken
 
     def _joined(
