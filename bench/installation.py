@@ -101,6 +101,12 @@ class Installation:
             yield address, db
 
     @asynccontextmanager
+    async def process(self, *arguments: str) -> AsyncIterator[str]:
+        """Another Python process of ours, and the URL that it announces."""
+        async with _process(arguments, {}, self.folder / "process.log") as url:
+            yield url
+
+    @asynccontextmanager
     async def serving(
         self, *arguments: str, plain: bool = False, settings: Mapping[str, str] | None = None
     ) -> AsyncIterator[tuple[str, int]]:

@@ -1,6 +1,6 @@
 import pytest
 from app.services.audit import audit_installation
-from bench import frames, growth, slow_clients
+from bench import frames, growth, slow_clients, streams
 from bench.__main__ import PARTS, run
 from bench.crowds import crowd
 from bench.installation import open_installation
@@ -79,3 +79,12 @@ async def test_the_bench_of_frames_measures_what_there_is_and_names_what_is_miss
     assert ("connectorx to Arrow (no exact number)" in str(aims)) != (
         "MISSING, NOT MEASURED: connectorx to Arrow" in printed
     )
+
+
+async def test_the_bench_of_streams_still_measures_what_clients_see(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    await streams.measure(clients=2, symbols=2, rate=20, seconds=0.3)
+    printed = capsys.readouterr().out
+    for promised in ("2 clients on 2 symbols", "p99", "of a core: goblin"):
+        assert promised in printed
