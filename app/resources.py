@@ -220,6 +220,7 @@ def _stream_jobs(
         board=resources.board,
         demand=resources.demand,
         open_stream=open_stream,
+        source=resources.candles.sources[Venue.BYBIT],
         monotonic=time.monotonic,
         holder=holder,
         listener=Listener(resources.board, holder=holder, monotonic=time.monotonic),

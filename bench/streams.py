@@ -23,7 +23,7 @@ from app.db.database import Database
 from app.domain.instruments import Category, Instrument, Symbol, Venue
 from websockets.asyncio.client import ClientConnection, connect
 
-from bench.installation import open_installation
+from bench.installation import Installation, open_installation
 from bench.report import Aim, print_aims
 
 P99_MS_MAX: Final = 100.0
@@ -54,9 +54,11 @@ class Seen:
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def measure(*, clients: int, symbols: int, rate: float, seconds: float) -> list[Aim]:
+async def measure(
+    installation: Installation, *, clients: int, symbols: int, rate: float, seconds: float
+) -> list[Aim]:
     """Print what the clients saw, and what it cost whom."""
-    async with open_installation() as installation, asyncio.TaskGroup() as listening:
+    async with asyncio.TaskGroup() as listening:
         names = [f"COIN{number}USDT" for number in range(symbols)]
         topics = [f"linear/{name}/ticker" for name in names]
         await _list(installation.db, names)
@@ -134,6 +136,14 @@ def _own_cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+async def run(*, clients: int, symbols: int, rate: float, seconds: float) -> list[Aim]:
+    """Measure in a scratch installation."""
+    async with open_installation() as installation:
+        return await measure(
+            installation, clients=clients, symbols=symbols, rate=rate, seconds=seconds
+        )
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 1 if the aim was missed."""
     parser = argparse.ArgumentParser(prog="scripts/bench streams", description=__doc__)
@@ -143,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args(arguments)
     aims = uvloop.run(
-        measure(
+        run(
             clients=options.clients,
             symbols=options.symbols,
             rate=options.rate,

@@ -13,16 +13,18 @@ from functools import partial
 from typing import Any, Final, NoReturn
 
 from app.db.address import DatabaseAddress
-from app.db.dao import followed_symbols
+from app.db.connection import Connection
+from app.db.dao import followed_symbols, leases
 from app.db.database import Database
 from app.db.errors import DatabaseUnavailable
 from app.db.lease import Lease, LeaseLost, hold_lease
 from app.db.notifications import open_channel
 from app.domain.instruments import Category, is_tradeable
-from app.domain.live import Channel, Topic
+from app.domain.live import Channel, LiveCandle, Topic
 from app.services.board import Board
 from app.services.demand import Demand
-from app.services.ports import MarketStream, OpenStream
+from app.services.live_candles import LiveCandles
+from app.services.ports import MarketSource, MarketStream, OpenStream
 from app.services.relay import (
     VALUES_PER_TEXT_MAX,
     Listener,
@@ -51,6 +53,9 @@ class RelayTimes:
     keep_wishes: float = 15.0
     """How long it is believed to."""
     wishes_pause: float = 0.1
+    store: float = 0.5
+    """How long closed candles are gathered, to be stored together."""
+    fill_retry: float = 5.0
     look_up: float = 15.0
     """How often watchlists and open orders are looked up."""
 
@@ -64,6 +69,8 @@ class Streaming:
     board: Board
     demand: Demand
     open_stream: OpenStream
+    source: MarketSource
+    """Whom to ask for candles that the stream could not tell."""
     monotonic: Callable[[], float]
     holder: str
     listener: Listener
@@ -102,13 +109,52 @@ async def ingest(streaming: Streaming) -> NoReturn:
 
 async def _ingest(streaming: Streaming, lease: Lease) -> None:
     stream = streaming.open_stream(streaming.board.hear)
+    candles = LiveCandles(
+        streaming.db,
+        streaming.source,
+        fence=partial(_require_term, term=lease.term),
+        retry_seconds=streaming.times.fill_retry,
+    )
     await _together(
         stream.run(),
         _renew(lease, seconds=streaming.times.renew),
         _steer(streaming, stream),
         _look_up(streaming),
         _tell(streaming, lease),
+        _store_candles(streaming, candles),
+        candles.fill_holes(),
     )
+
+
+async def _require_term(conn: Connection, *, term: int) -> None:
+    """Raise LeaseLost unless the term goes on, as it then does until the transaction ends."""
+    if not await leases.lock_lease(conn, name=LEASE, term=term):
+        raise LeaseLost(LEASE, term)
+
+
+async def _store_candles(streaming: Streaming, candles: LiveCandles) -> NoReturn:
+    """Store every closed candle that somebody follows, here or elsewhere."""
+    with streaming.board.follow() as following:
+        while True:
+            wanted = {
+                topic
+                for topic in streaming.demand.wanted() | streaming.others.wanted()
+                if topic.channel is Channel.CANDLE
+            }
+            following.drop(following.topics - wanted)
+            following.add(wanted)
+            told = await following.take(
+                seconds_max=streaming.times.wishes_pause,
+                gather_seconds=streaming.times.store,
+                enough=max(1, len(wanted)),
+            )
+            await candles.store(
+                {
+                    topic: tuple(row for row in heard.news if isinstance(row, LiveCandle))
+                    for topic, heard in told.items()
+                    if isinstance(heard.news, tuple)
+                }
+            )
 
 
 async def _renew(lease: Lease, *, seconds: float) -> NoReturn:

@@ -6,9 +6,9 @@ candles that the venue has nothing for is recorded, so that nobody asks again.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from app.db.connection import Connection
 from app.db.dao import candles
@@ -40,6 +40,14 @@ PATIENCE_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 SHORTEST: Final = STEPS[Interval.MINUTE]
 
 _log = logging.getLogger(__name__)
+
+
+Fence: TypeAlias = Callable[[Connection], Awaitable[None]]
+"""Asked first in every transaction that writes; raises when the writer may not write any more."""
+
+
+async def anybody(conn: Connection) -> None:
+    """No fence: downloads and readers store the same rows, whoever comes first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +89,16 @@ async def open_series(
         )
 
 
-async def store(db: Database, series: Series, closed: Sequence[Candle]) -> Inserted:
+async def store(
+    db: Database, series: Series, closed: Sequence[Candle], *, fence: Fence = anybody
+) -> Inserted:
     """Store closed candles of one series."""
-    return await store_many(db, [(series, candle) for candle in closed])
+    return await store_many(db, [(series, candle) for candle in closed], fence=fence)
 
 
-async def store_many(db: Database, closed: Sequence[tuple[Series, Candle]]) -> Inserted:
+async def store_many(
+    db: Database, closed: Sequence[tuple[Series, Candle]], *, fence: Fence = anybody
+) -> Inserted:
     """Store closed candles of any series: the one way in for downloads and live streams.
 
     A candle that is stored already stays as it is. One that arrives with other numbers is
@@ -100,6 +112,7 @@ async def store_many(db: Database, closed: Sequence[tuple[Series, Candle]]) -> I
         end_at=max(candle.open_time for _, candle in closed) + SHORTEST,
     )
     async with db.transaction() as conn:
+        await fence(conn)
         await candles.ensure_partitions(conn, span=span)
         inserted = await candles.insert_candles(
             conn,
@@ -142,6 +155,7 @@ async def fill(
     span: Span,
     *,
     patience_seconds: Sequence[float] = PATIENCE_SECONDS,
+    fence: Fence = anybody,
 ) -> AsyncIterator[Progress]:
     """Fetch and store what is missing of a span of closed candles; tell how far it is.
 
@@ -158,7 +172,7 @@ async def fill(
         for missing in await _missing(db, series, part):
             for page in pages(missing, series.interval, candles_max=source.candles_per_request):
                 found = await _fetch(source, series, page, patience_seconds)
-                inserted = await store(db, series, found)
+                inserted = await store(db, series, found, fence=fence)
                 stored += inserted.count
                 differing += len(inserted.differing)
                 done = count_opens(
@@ -173,10 +187,10 @@ async def fill(
         joined = merged_spans([*([] if hole is None else [hole]), *found_holes])
         hole = joined.pop() if joined and joined[-1].end_at == part.end_at else None
         outages += len(joined)
-        await _record(db, series, joined)
+        await _record(db, series, joined, fence)
     if hole is not None and await _is_followed(db, series, hole):
         outages += 1
-        await _record(db, series, [hole])
+        await _record(db, series, [hole], fence)
     yield Progress(done=total, total=total, stored=stored, differing=differing, outages=outages)
 
 
@@ -186,9 +200,10 @@ async def _missing(db: Database, series: Series, span: Span) -> list[Span]:
     return uncovered(span, [*stored, *gaps])
 
 
-async def _record(db: Database, series: Series, gaps: Sequence[Span]) -> None:
+async def _record(db: Database, series: Series, gaps: Sequence[Span], fence: Fence) -> None:
     if gaps:
-        async with db.connection() as conn:
+        async with db.transaction() as conn:
+            await fence(conn)
             await candles.insert_gaps(conn, series_id=series.id, gaps=gaps)
 
 

@@ -13,7 +13,10 @@ from functools import partial
 
 import asyncpg
 import pytest
+from app.clients.bybit import BybitClient
+from app.clients.bybit_socket import StreamTimes
 from app.clients.bybit_stream import BybitStream
+from app.clients.venue_http import venue_http_client
 from app.core.config import PROJECT
 from app.db.address import DatabaseAddress
 from app.db.dao import leases
@@ -42,6 +45,8 @@ QUICK = RelayTimes(
     keep_wishes=2.0,
     wishes_pause=0.05,
     look_up=0.3,
+    store=0.05,
+    fill_retry=0.2,
 )
 
 
@@ -53,21 +58,30 @@ async def eventually(is_so: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def running(
-    address: DatabaseAddress, exchange: ReplayExchange, name: str
+    address: DatabaseAddress,
+    exchange: ReplayExchange,
+    name: str,
+    *,
+    times: StreamTimes | None = None,
+    relay: RelayTimes = QUICK,
 ) -> AsyncIterator[Streaming]:
     """What one process has and does."""
     board = Board(venue="Bybit", monotonic=time.monotonic)
-    async with open_database(address, pool_size=2) as db:
+    async with (
+        open_database(address, pool_size=2) as db,
+        venue_http_client(exchange.base_url) as http,
+    ):
         streaming = Streaming(
             address=address,
             db=db,
             board=board,
             demand=Demand(monotonic=time.monotonic),
-            open_stream=lambda hear: BybitStream(exchange.stream_url, hear=hear),
+            open_stream=lambda hear: BybitStream(exchange.stream_url, hear=hear, times=times),
+            source=BybitClient(http, timeout_seconds=10),
             monotonic=time.monotonic,
             holder=name,
             listener=Listener(board, holder=name, monotonic=time.monotonic),
-            times=QUICK,
+            times=relay,
         )
         jobs = {"ingest": partial(ingest, streaming), "follow": partial(follow, streaming)}
         async with supervised(jobs):

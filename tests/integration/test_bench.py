@@ -37,12 +37,16 @@ async def test_every_figure_of_the_bench_is_still_measured_and_printed(
         assert promised in printed
 
 
-async def test_the_bench_of_slow_clients_still_measures_both_sides(
+async def test_the_benches_of_slow_clients_and_of_streams_still_measure_both_sides(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    await slow_clients.run(count=2, seconds=0.1)
+    async with open_installation() as installation:
+        await slow_clients.measure(installation, count=2, seconds=0.1)
+        await streams.measure(installation, clients=2, symbols=2, rate=20, seconds=0.3)
     printed = capsys.readouterr().out
     for promised in ("alone", "beside 4 x 2 hostile sockets", "header drips", "asks once"):
+        assert promised in printed
+    for promised in ("2 clients on 2 symbols", "p99", "of a core: goblin"):
         assert promised in printed
 
 
@@ -79,12 +83,3 @@ async def test_the_bench_of_frames_measures_what_there_is_and_names_what_is_miss
     assert ("connectorx to Arrow (no exact number)" in str(aims)) != (
         "MISSING, NOT MEASURED: connectorx to Arrow" in printed
     )
-
-
-async def test_the_bench_of_streams_still_measures_what_clients_see(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    await streams.measure(clients=2, symbols=2, rate=20, seconds=0.3)
-    printed = capsys.readouterr().out
-    for promised in ("2 clients on 2 symbols", "p99", "of a core: goblin"):
-        assert promised in printed
