@@ -244,8 +244,20 @@ def _tracks(path: Path) -> tuple[list[Track], list[str]]:
             tracks.remove(track)
             left_out.append(f"{track.path.name}: {PREFERRED_VENUE} recorded {track.symbol} too")
     if not tracks:
-        raise UnreadableRecording(path, f"it holds no candle file; their names are {CONVENTION}")
+        below = [f"{folder}" for folder in sorted(path.iterdir()) if _holds_any(folder)]
+        hint = f"; there are some in {', '.join(below)}" if below else ""
+        raise UnreadableRecording(
+            path, f"it holds no candle file{hint}; their names are {CONVENTION}"
+        )
     return tracks, left_out
+
+
+def _holds_any(folder: Path) -> bool:
+    """Whether it would be the better one to name."""
+    return folder.is_dir() and any(
+        FILE_NAME.fullmatch(file.name) or FRAMES_NAME.fullmatch(file.name)
+        for file in folder.iterdir()
+    )
 
 
 def _why_not(match: re.Match[str]) -> str | None:

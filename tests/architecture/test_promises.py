@@ -1,4 +1,4 @@
-"""docs/security.md and docs/faults.md name tests that exist, for every line of their lists."""
+"""Security, faults and the venue's traps: every line of their lists names tests that exist."""
 
 import ast
 import re
@@ -22,13 +22,14 @@ def functions_of(file: str) -> set[str]:
 
 
 def rows(page: str) -> dict[str, str]:
-    """The lines of the list by their number, as S12 or R3."""
+    """The lines of the list by their number, as S12, R3 or T7."""
     text = (PROJECT / "docs" / page).read_text(encoding="utf-8")
-    return dict(re.findall(r"^\| ([SR]\d+) \| (.*) \|$", text, re.MULTILINE))
+    return dict(re.findall(r"^\| ([SRT]\d+) \| (.*) \|$", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize(
-    ("page", "letter", "count"), [("security.md", "S", 44), ("faults.md", "R", 23)]
+    ("page", "letter", "count"),
+    [("security.md", "S", 44), ("faults.md", "R", 23), ("streams.md", "T", 22)],
 )
 def test_every_line_of_the_list_is_proven_or_says_why_not(
     page: str, letter: str, count: int
@@ -39,7 +40,7 @@ def test_every_line_of_the_list_is_proven_or_says_why_not(
         assert NAMED.search(row) or any(words in row for words in SAID_OTHERWISE), number
 
 
-@pytest.mark.parametrize("page", ["security.md", "faults.md"])
+@pytest.mark.parametrize("page", ["security.md", "faults.md", "streams.md"])
 def test_every_test_that_is_named_exists(page: str) -> None:
     missing = [
         f"{number}: {file}::{name}"

@@ -227,6 +227,14 @@ def test_an_empty_or_missing_folder_says_what_was_expected(tmp_path: Path) -> No
         recorded_market(tmp_path / "nowhere")
 
 
+def test_the_folder_above_the_right_one_names_the_right_one(tmp_path: Path) -> None:
+    (tmp_path / "candles").mkdir()
+    (tmp_path / "others").mkdir()
+    write(tmp_path / "candles", "bybit_linear_BTCUSDT_1.csv", 10)
+    with pytest.raises(UnreadableRecording, match=r"there are some in \S+/candles; their names"):
+        recorded_market(tmp_path)
+
+
 def test_without_pyarrow_csv_works_and_parquet_says_what_to_install(tmp_path: Path) -> None:
     write(tmp_path, "bybit_linear_BTCUSDT_1.csv", 10)
     (tmp_path / "bybit_linear_BTCUSDT_1.parquet").write_bytes(b"PAR1")
