@@ -1,7 +1,7 @@
 """Recorded frames: what a venue's WebSocket said about one symbol, byte for byte.
 
 File names: <venue>_<category>_<SYMBOL>.frames
-Lines:      <milliseconds since 1970 UTC at which it came> <the frame as it came>
+Lines:      <milliseconds since 1970 UTC at which the venue said it> <the frame as it came>
 
 `python -m app record` writes them. The candles of the symbol are those of its kline.1 frames.
 """

@@ -16,6 +16,7 @@ FLUSH_SECONDS: Final = 1.0
 LINE_BYTES_MAX: Final = 2 * 2**20
 """No frame is longer: the client gives up on a larger message."""
 
+_SAID_MS: Final = re.compile(r'"ts"\s*:\s*([0-9]{1,15})[,}]')
 _SYMBOL: Final = re.compile(r'"topic"\s*:\s*"[^"]*?\.([A-Z0-9-]+)"')
 
 
@@ -61,8 +62,10 @@ class Recorder:
         symbol = Symbol(found[1]) if found else None
         if symbol is None or symbol not in self._open:
             return
-        # A clock that is set back must not make the file unreadable.
-        self._last_ms = max(self._last_ms, self._now_ms())
+        # The venue's clock, by which its candles go: ours may be wrong, and what is recorded may
+        # be a replay. A clock that is set back must not make the file unreadable.
+        said = _SAID_MS.search(raw)
+        self._last_ms = max(self._last_ms, int(said[1]) if said else self._now_ms())
         # A line break can only be white space between the parts of a JSON text.
         self._open[symbol].write(f"{self._last_ms} {' '.join(raw.splitlines())}\n")
         self.counts[symbol] += 1

@@ -78,6 +78,21 @@ async def recording(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[R
     yield made
 
 
+async def test_a_frame_is_dated_by_the_clock_that_the_candles_go_by(tmp_path: Path) -> None:
+    """Ours may be wrong, and a replay of another year can be recorded too."""
+    ours = 1_795_253_512_006
+    recorder = Recorder([SYMBOLS[0]], category=SPOT, folder=tmp_path, now_ms=lambda: ours)
+    for said_ms in (1_748_762_018_976, 1_748_762_019_000, 1_748_762_018_999):
+        recorder.hear_raw(SPOT, f'{{"topic":"tickers.BTCUSDT","ts":{said_ms},"data":{{}}}}')
+    recorder.close()
+    written = (tmp_path / "bybit_spot_BTCUSDT.frames").read_text().splitlines()
+    assert [line.partition(" ")[0] for line in written] == [
+        "1748762018976",
+        "1748762019000",
+        "1748762019000",
+    ]
+
+
 async def heard_again(exchange: ReplayExchange, recording: Recording, count: int) -> list[bytes]:
     """What a subscriber to everything is told while the clock is stepped."""
     heard: list[bytes] = []
