@@ -14,8 +14,7 @@ from app.db.connection import Connection
 from tests.conftest import CloneDatabase
 
 DAO = sorted((PROJECT / "app" / "db" / "dao").glob("[!_]*.py"))
-METHODS = {"execute", "fetch", "fetchrow", "fetchval", "cursor"}
-METHODS = {"execute", "fetch", "fetchrow", "fetchval", "copy"}
+METHODS = {"execute", "fetch", "fetchrow", "fetchval", "cursor", "copy"}
 
 
 def statements(module: Path) -> list[tuple[str, str]]:

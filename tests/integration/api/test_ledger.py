@@ -159,7 +159,8 @@ async def test_the_trial_balance_is_recomputed_from_the_entries_and_agrees(ada: 
 
 async def test_balances_below_zero_and_beyond_ten_billion_keep_every_digit(bob: Person) -> None:
     await post(bob, "/users/me/deposit", amount=TOP)
-    await post(bob, "/order", symbol="BTCUSDT", quantity="90000")
+    price = (await bob.client.get("/market/price?symbol=BTCUSDT")).json()["data"]["price"]
+    await post(bob, "/order", symbol="BTCUSDT", quantity=str(9_500_000_000 // Decimal(price)))
     await post(bob, "/users/me/deposit", amount="8000000000")
     funding = next(
         account
