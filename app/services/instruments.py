@@ -5,6 +5,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -25,6 +26,9 @@ from app.services.ports import MarketSource
 UNLISTED: Final = "unlisted"
 """The status of what a venue has stopped listing; every other is the venue's own word."""
 
+LIST_AGAIN: Final = timedelta(minutes=1)
+"""How old a list has to be to be fetched again for a symbol that is not in it."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -40,6 +44,7 @@ class Listings:
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     _fetched: set[tuple[Venue, Category]] = field(default_factory=set)
+    _asked_again: dict[tuple[Venue, Category], float] = field(default_factory=dict)
 
     async def refresh(self, venue: Venue, category: Category) -> int:
         """Fetch the whole category and write it; return how many instruments it has."""
@@ -76,6 +81,9 @@ class Listings:
             raise CategoryNotListed(source.venue, category, source.categories)
         found = await self._find(venue, category, symbol)
         if found is None:
+            await self._list_again(venue, category)
+            found = await self._find(venue, category, symbol)
+        if found is None:
             raise UnknownSymbol(symbol, category)
         return found
 
@@ -86,6 +94,25 @@ class Listings:
         found = await self._find(self.price_venue, priced.quote.category, symbol)
         if found is not None:
             check_lot(found, quantity=quantity, price=priced.quote.price)
+
+    async def _list_again(self, venue: Venue, category: Category) -> None:
+        """Have a list that is young: a symbol may have come after the daily refresh.
+
+        Anybody may ask for what there is not, so the venue is asked for it now and then only.
+        """
+        now = asyncio.get_running_loop().time()
+        async with self._first[venue, category]:
+            async with self.db.connection() as conn:
+                instant = await instruments.get_instant(conn)
+                refreshed_at = await instruments.get_refreshed_at(
+                    conn, venue=venue, category=category
+                )
+            if refreshed_at is not None and instant - refreshed_at < LIST_AGAIN:
+                return
+            asked_at = self._asked_again.get((venue, category))
+            if asked_at is None or now - asked_at >= LIST_AGAIN.total_seconds():
+                self._asked_again[venue, category] = now
+                await self.refresh(venue, category)
 
     async def _find(self, venue: Venue, category: Category, symbol: Symbol) -> Instrument | None:
         await self._ensure(venue, category)

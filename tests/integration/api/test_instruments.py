@@ -84,6 +84,29 @@ async def test_a_first_need_is_fetched_once_however_many_have_it(
         assert exchange.requests.count(INFO) == before + 2
 
 
+async def test_a_symbol_that_came_after_the_daily_refresh_is_found_and_nonsense_costs_no_flood(
+    strict: Installation, exchange: ReplayExchange
+) -> None:
+    async def read(client: httpx.AsyncClient, symbol: str) -> int:
+        query = {"symbol": symbol, "interval": "1d", "to": "2024-12-02", "limit": "1"}
+        return (await client.get("/market/candles", params=query)).status_code
+
+    async with strict.client() as client:
+        assert await read(client, "ETHUSDT") == 200
+        before = exchange.requests.count(INFO)
+        assert await read(client, "NOSUCHUSDT") == 404
+        assert exchange.requests.count(INFO) == before, "the list is seconds old"
+        async with strict.resources.db.connection() as conn:
+            await conn.execute("DELETE FROM instruments WHERE symbol = 'BTCUSDT'")
+            await conn.execute("UPDATE instruments SET refreshed_at = now() - interval '1 hour'")
+        assert await asyncio.gather(*(read(client, "BTCUSDT") for _ in range(5))) == [200] * 5
+        for _ in range(3):
+            async with strict.resources.db.connection() as conn:
+                await conn.execute("UPDATE instruments SET refreshed_at = '2025-01-01'")
+            assert await read(client, "NOSUCHUSDT") == 404
+        assert exchange.requests.count(INFO) == before + 1
+
+
 async def test_an_order_that_the_venue_would_not_take_is_told_the_rule_and_the_nearest_quantity(
     strict: Installation, installation: Installation
 ) -> None:
