@@ -76,8 +76,11 @@ class Recorder:
             file.flush()
 
     def close(self) -> None:
-        """Write the rest and close the files."""
+        """Write the rest and close the files; one without a frame could not be replayed."""
         self._files.close()
+        for path in self.paths.values():
+            if path.exists() and path.stat().st_size == 0:
+                path.unlink()
 
 
 async def record(

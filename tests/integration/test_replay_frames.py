@@ -93,6 +93,15 @@ async def test_a_frame_is_dated_by_the_clock_that_the_candles_go_by(tmp_path: Pa
     ]
 
 
+def test_a_recorder_that_heard_nothing_leaves_no_file_that_spoils_its_folder(
+    tmp_path: Path,
+) -> None:
+    recorder = Recorder(SYMBOLS, category=SPOT, folder=tmp_path, now_ms=lambda: 7)
+    recorder.hear_raw(SPOT, f'{{"topic":"tickers.{SYMBOLS[0]}","ts":5,"data":{{}}}}')
+    recorder.close()
+    assert [path.name for path in tmp_path.iterdir()] == [f"bybit_spot_{SYMBOLS[0]}.frames"]
+
+
 async def heard_again(exchange: ReplayExchange, recording: Recording, count: int) -> list[bytes]:
     """What a subscriber to everything is told while the clock is stepped."""
     heard: list[bytes] = []
