@@ -93,7 +93,7 @@ async def run_schemathesis(url: str, folder: Path, **people: Person) -> Report:
         "--config-file", str(HERE / "schemathesis.toml"),
         "run", f"{url}/openapi.json",
         "--phases", ",".join(PHASES),
-        "--max-examples", os.environ.get("GOBLIN_SCHEMATHESIS_EXAMPLES", "12"),
+        "--max-examples", os.environ.get("GOBLIN_SCHEMATHESIS_EXAMPLES", "8"),
         "--seed", os.environ.get("GOBLIN_SCHEMATHESIS_SEED", "20260131"),
         "--report-ndjson-path", str(record),
         cwd=folder, stdout=PIPE, stderr=STDOUT,
