@@ -58,16 +58,20 @@ async def deposit(client: httpx.AsyncClient, amount: str = "1") -> None:
 async def write_many(address: DatabaseAddress, person: Person, count: int) -> None:
     """Events of one kilobyte each, more than any socket's buffers hold."""
     conn = await asyncpg.connect(**address.connect_arguments())
-    await conn.execute(
-        """
-        INSERT INTO events (user_id, number, type, epoch, data, request_id, event_at)
-        SELECT $1, number, 'deposited', 1, jsonb_build_object('x', repeat('y', 1000)), 'r', now()
-        FROM generate_series(2, $2) AS number
-        """,
-        person.user.id,
-        count,
-    )
-    await conn.execute("UPDATE users SET event_number = $2 WHERE id = $1", person.user.id, count)
+    async with conn.transaction():  # or the reconciler finds numbers that nobody has counted
+        await conn.execute(
+            """
+            INSERT INTO events (user_id, number, type, epoch, data, request_id, event_at)
+            SELECT $1, number, 'deposited', 1, jsonb_build_object('x', repeat('y', 1000)), 'r',
+                now()
+            FROM generate_series(2, $2) AS number
+            """,
+            person.user.id,
+            count,
+        )
+        await conn.execute(
+            "UPDATE users SET event_number = $2 WHERE id = $1", person.user.id, count
+        )
     await conn.close()
 
 
