@@ -25,6 +25,7 @@ from app.main import create_app
 from app.replay import ReplayExchange, replay
 from app.resources import Resources, open_resources
 from app.services.accounts import open_account
+from app.services.audit import audit_installation
 from app.services.sessions import open_session
 from fastapi import FastAPI
 from tests.secrets_in_logs import SecretsInLogs
@@ -165,6 +166,9 @@ async def installation(
     """One application for all API tests; they share nothing because every test is another user."""
     async with run_installation(settings_for(postgres, exchange.base_url)) as running:
         yield running
+        # Books that disagree stop everybody's orders: who leaves some wants a `clone`.
+        audit = await audit_installation(running.resources.db)
+        assert audit.discrepancies == [], "tests left books that disagree in the shared database"
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,18 @@ from app.core.config import Settings
 from app.domain.exports import ExportFormat, ExportTable
 from app.http.connection import ConnectionLimits
 from app.main import create_app
+from app.replay import ReplayExchange
 from app.services.exports import ExportLimits, Exports
 from app.serving import DEFAULT_LIMITS, Server, server_config
 from pyarrow import parquet
-from tests.conftest import Installation, Person
+from tests.conftest import (
+    CloneDatabase,
+    Installation,
+    Person,
+    new_person,
+    run_installation,
+    settings_for,
+)
 from tests.integration.api.streaming import SAFETY_SECONDS, eventually
 from tests.integration.api.test_conventions import assert_is_error
 
@@ -234,10 +242,9 @@ async def test_who_accepts_no_format_there_is_gets_406_and_the_remedy(
         assert "pip install pyarrow" in refused.json()["message"]
 
 
-async def test_a_balance_too_large_for_arrow_is_refused_there_and_exact_in_csv(
-    installation: Installation, served: tuple[str, Exports], ada: Person
-) -> None:
-    conn = await asyncpg.connect(**installation.address.connect_arguments())
+async def insert_wide_entry(running: Installation, person: Person) -> None:
+    """One with more digits before the point than Arrow's decimal has room for."""
+    conn = await asyncpg.connect(**running.address.connect_arguments())
     await conn.execute(
         """
         WITH venue AS (
@@ -257,14 +264,24 @@ async def test_a_balance_too_large_for_arrow_is_refused_there_and_exact_in_csv(
         SELECT $1, target_account_id, 1, id, 1, 123456789012345678900, 123456789012345678901, now()
         FROM moved
         """,
-        ada.user.id,
+        person.user.id,
     )
     await conn.close()
-    async with reading(served[0], ada, ARROW) as client:
-        refused = await client.get("/export/ledger?symbol=X")
-    assert_is_error(refused, 406, "format_too_narrow")
-    async with reading(served[0], ada) as client:
-        (row,) = await exported(client, "ledger", symbol="X")
+
+
+async def test_a_balance_too_large_for_arrow_is_refused_there_and_exact_in_csv(
+    clone: CloneDatabase, exchange: ReplayExchange
+) -> None:
+    """In a database of its own: such books disagree with themselves."""
+    async with run_installation(settings_for(await clone(), exchange.base_url)) as alone:
+        ada = await new_person(alone)
+        await insert_wide_entry(alone, ada)
+        async with serving(alone) as (url, _):
+            async with reading(url, ada, ARROW) as client:
+                refused = await client.get("/export/ledger?symbol=X")
+            assert_is_error(refused, 406, "format_too_narrow")
+            async with reading(url, ada) as client:
+                (row,) = await exported(client, "ledger", symbol="X")
     assert row["balance_after"] == "123456789012345678901.00000000000000000000"
 
 
