@@ -93,7 +93,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
     Raises what the parts raise at their start; each says what to do about it.
     """
-    passwords = PasswordHasher()
+    passwords = PasswordHasher(rounds=settings.password_rounds)
     metrics = Metrics(version=VERSION)
     # A quarter of a second on a thread of its own, while the database starts.
     preparing = asyncio.create_task(passwords.prepare())

@@ -118,6 +118,7 @@ def settings_for(address: DatabaseAddress, exchange_url: str, **changes: object)
         "db_password": address.password or "unused",
         "db_pool_size": 10,
         "jwt_secret_key": SECRET,
+        "password_rounds": 10,  # the least that is allowed
         "bybit_base_url": exchange_url,
         "binance_api_url": exchange_url,  # which knows nothing of theirs: no test leaves loopback
         "aster_api_url": exchange_url,

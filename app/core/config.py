@@ -27,6 +27,8 @@ from app.domain.money import PLAIN_DECIMAL, is_amount
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 JWT_SECRET_BYTES_MIN: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+PASSWORD_ROUNDS: Final = 12
+"""More than the least that OWASP asks of bcrypt (10): the hash is made once a login."""
 METRICS_TOKEN_CHARACTERS_MIN: Final = 16
 WELL_KNOWN_SECRETS: Final = frozenset(
     {"change_me", "changeme", "secret", "your-secret-key", "password", "goblin", "jwt_secret"}
@@ -183,6 +185,13 @@ class Settings(BaseSettings):
     )
     refresh_token_days: int = Field(
         30, ge=1, le=3650, description="How long a session lasts that is not renewed, in days."
+    )
+    password_rounds: int = Field(
+        PASSWORD_ROUNDS,
+        ge=10,
+        le=16,
+        description="bcrypt's work factor: 12 take about a quarter of a second, each more doubles "
+        "it. Hashes of fewer rounds are renewed when their owner logs in.",
     )
     registration: Literal["open", "closed", "first"] = Field(
         "open",

@@ -6,13 +6,14 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 import jwt
 from passlib.context import CryptContext
 
-from app.core.config import JWT_SECRET_BYTES_MIN, Settings, SettingsError
+from app.core.config import JWT_SECRET_BYTES_MIN, PASSWORD_ROUNDS, Settings, SettingsError
 from app.core.passwords import PASSWORD_BYTES_MAX
 from app.domain.access import SessionId
 from app.domain.api_keys import API_KEY_PREFIX
@@ -33,24 +34,38 @@ REQUIRED_CLAIMS: Final = ("exp", "iat", "jti", "sid", "typ")
 # A shorter key than the hash is refused, not only warned of.
 _JWT: Final = jwt.PyJWT(options={"enforce_minimum_key_length": True})
 
+
 # bcrypt_sha256 uses every byte of a password; plain bcrypt hashes of older installations
 # verify and are replaced at the next login.
-_CONTEXT: Final = CryptContext(schemes=["bcrypt_sha256", "bcrypt"], deprecated="auto")
+# So is a hash of fewer rounds than are wanted now.
+@cache
+def _context(rounds: int) -> CryptContext:
+    return CryptContext(
+        schemes=["bcrypt_sha256", "bcrypt"],
+        deprecated="auto",
+        bcrypt_sha256__default_rounds=rounds,
+        bcrypt_sha256__min_rounds=rounds,
+    )
 
 
-def hash_password(password: str) -> str:
-    """A salted bcrypt hash. Takes about 0.2 s of one core: never call it on the event loop."""
-    hashed: str = _CONTEXT.hash(password)
+def hash_password(password: str, *, rounds: int = PASSWORD_ROUNDS) -> str:
+    """A salted bcrypt hash of 2^rounds rounds.
+
+    Twelve take about 0.2 s of one core: never call it on the event loop.
+    """
+    hashed: str = _context(rounds).hash(password)
     return hashed
 
 
-def verify_password(password: str, hashed: str) -> tuple[bool, str | None]:
-    """Whether the password is right, and a new hash if the old one's scheme is outdated.
+def verify_password(
+    password: str, hashed: str, *, rounds: int = PASSWORD_ROUNDS
+) -> tuple[bool, str | None]:
+    """Whether the password is right, and a new hash if the old one is outdated.
 
     An unreadable hash is a wrong password, not an error.
     """
     try:
-        is_right, renewed = _CONTEXT.verify_and_update(password, hashed)
+        is_right, renewed = _context(rounds).verify_and_update(password, hashed)
     except ValueError:
         return False, None
     return bool(is_right), renewed
@@ -62,14 +77,18 @@ def can_verify(password: str, hashed: str) -> bool:
     It does not for a hash that cannot be read, and for a password longer than plain bcrypt
     accepts, which nobody can have chosen.
     """
-    return len(password.encode()) <= PASSWORD_BYTES_MAX and _CONTEXT.identify(hashed) is not None
+    return (
+        len(password.encode()) <= PASSWORD_BYTES_MAX
+        and _context(PASSWORD_ROUNDS).identify(hashed) is not None
+    )
 
 
 def check_password_hashing() -> None:
     """Fail at the start, not at the first login, if the hashing libraries do not fit together."""
+    context = _context(PASSWORD_ROUNDS)
     for scheme in ("bcrypt_sha256", "bcrypt"):
-        cheap = _CONTEXT.handler(scheme).using(rounds=4)
-        if not _CONTEXT.verify("goblin self-test", cheap.hash("goblin self-test")):
+        cheap = context.handler(scheme).using(rounds=4)
+        if not context.verify("goblin self-test", cheap.hash("goblin self-test")):
             raise RuntimeError("password hashing is broken: reinstall requirements.txt")
 
 

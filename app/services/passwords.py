@@ -5,8 +5,10 @@ import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, TypeVar
 
+from app.core.config import PASSWORD_ROUNDS
 from app.core.security import (
     can_verify,
     check_password_hashing,
@@ -41,7 +43,15 @@ class PasswordHasher:
     would wait too long for a thread is told so at once, by PasswordsBusy.
     """
 
-    def __init__(self, *, threads: int | None = None, waiting_max: int = WAITING_MAX) -> None:
+    def __init__(
+        self,
+        *,
+        rounds: int = PASSWORD_ROUNDS,
+        threads: int | None = None,
+        waiting_max: int = WAITING_MAX,
+    ) -> None:
+        self._hash = partial(hash_password, rounds=rounds)
+        self._verify = partial(verify_password, rounds=rounds)
         threads = threads or min(os.cpu_count() or 1, THREADS_MAX)
         self.hashes_begun = 0
         """How many passwords were hashed or checked so far."""
@@ -69,7 +79,7 @@ class PasswordHasher:
     async def hash(self, password: str) -> str:
         """A new hash of the password. Raises PasswordsBusy."""
         async with self.turn():
-            return await self._run(hash_password, password)
+            return await self._run(self._hash, password)
 
     async def verify(self, password: str, hashed: str | None) -> tuple[bool, str | None]:
         """Whether the password is right, and a renewed hash if the old scheme is outdated.
@@ -79,9 +89,9 @@ class PasswordHasher:
         registered.
         """
         if hashed is None or not can_verify(password, hashed):
-            await self._run(verify_password, password, await self._decoy())
+            await self._run(self._verify, password, await self._decoy())
             return False, None
-        return await self._run(verify_password, password, hashed)
+        return await self._run(self._verify, password, hashed)
 
     async def prepare(self) -> None:
         """Test the hashing and make the decoy, so that the first unknown e-mail is not slower.
@@ -97,7 +107,7 @@ class PasswordHasher:
 
     async def _decoy(self) -> str:
         if self._decoy_hash is None:
-            self._decoy_hash = await self._run(hash_password, "nobody's password")
+            self._decoy_hash = await self._run(self._hash, "nobody's password")
         return self._decoy_hash
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:

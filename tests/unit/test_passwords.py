@@ -41,7 +41,7 @@ def test_a_password_that_bcrypt_would_cut_off_is_refused(password: str) -> None:
 
 
 async def test_whoever_would_have_to_wait_too_long_is_told_at_once() -> None:
-    hasher = PasswordHasher(threads=2, waiting_max=1)
+    hasher = PasswordHasher(rounds=8, threads=2, waiting_max=1)
     room = 3
     answers = await asyncio.gather(
         *(hasher.hash(f"password number {n}") for n in range(room + 3)), return_exceptions=True
@@ -53,9 +53,9 @@ async def test_whoever_would_have_to_wait_too_long_is_told_at_once() -> None:
 
 
 async def test_every_way_to_be_wrong_costs_exactly_one_check() -> None:
-    hasher = PasswordHasher()
+    hasher = PasswordHasher(rounds=5)
     await hasher.prepare()
-    known = hash_password("correct horse")
+    known = hash_password("correct horse", rounds=5)
     for password, hashed in (
         ("wrong horse", known),
         ("wrong horse", None),

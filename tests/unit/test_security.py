@@ -126,6 +126,20 @@ def test_a_plain_bcrypt_hash_of_an_older_installation_verifies_and_is_renewed() 
     assert verify_password("wrong horse", old)[0] is False
 
 
+def test_a_hash_of_fewer_rounds_than_are_wanted_verifies_and_is_renewed_and_more_are_kept() -> None:
+    old = hash_password("correct horse", rounds=4)
+    is_right, renewed = verify_password("correct horse", old, rounds=5)
+    assert is_right
+    assert renewed is not None
+    assert ",r=5$" in renewed
+    assert verify_password("correct horse", renewed, rounds=5) == (True, None)
+    assert verify_password("correct horse", renewed, rounds=4) == (True, None)
+
+
+def test_a_hash_has_twelve_rounds_unless_told_otherwise() -> None:
+    assert ",r=12$" in hash_password("correct horse")
+
+
 def test_an_unreadable_hash_is_a_wrong_password_not_an_error() -> None:
     assert verify_password("anything", "!") == (False, None)
 
