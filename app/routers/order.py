@@ -144,7 +144,7 @@ async def close_order(
                 }
             ]
         )
-    return await _close(Symbol(named.pop()), change)
+    return await _close(Symbol(named.pop()), change, body)
 
 
 @router.change(
@@ -237,7 +237,7 @@ async def get_order(
     return StandardResponse(data=OrderDetail.explained(order, fills))
 
 
-async def _close(symbol: Symbol, change: Change) -> Response:
+async def _close(symbol: Symbol, change: Change, body: OrderClose | None = None) -> Response:
     async def closing() -> Closing:
         priced = await trading.close_price(
             change.resources.db, change.resources.market, user=change.user, symbol=symbol
@@ -246,7 +246,7 @@ async def _close(symbol: Symbol, change: Change) -> Response:
             user_id=change.user.id, symbol=symbol, priced=priced, request_id=change.request_id
         )
 
-    return await change.settle_prepared(closing, _closed, order_action="close")
+    return await change.settle_prepared(closing, _closed, body=body, order_action="close")
 
 
 def _opening(

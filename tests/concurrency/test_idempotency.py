@@ -177,6 +177,36 @@ async def assert_same(person: Person, url: str, first: str, second: str, *, is_s
         assert_is_error(again, 422, "idempotency_key_reused")
 
 
+OTHERWISE = {
+    "symbol": "XRPUSDT",
+    "amount": "3",
+    "balance": "3",
+    "quantity": "3",
+    "client_order_id": "yours",
+    "action": "sell",
+    "data": {},
+    "name": "Another",
+    "strategy_id": 1,
+    "timestamp": "4h",
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+async def test_a_key_knows_every_member_of_the_body_it_was_sent_with(
+    pair: Pair, watcher: asyncpg.Connection, case: Case
+) -> None:
+    here, there = await pair.person(balance="1000000")
+    request, key = await case.prepare(here), next(_keys)
+    first = await ask(here, request, key=key)
+    after = await rows_of(watcher, here.user.id)
+    body = request.get("json", {})
+    for member in body:
+        otherwise = {**request, "json": {**body, member: OTHERWISE[member]}}
+        assert_is_error(await ask(there, otherwise, key=key), 422, "idempotency_key_reused")
+    assert_is_replay(await ask(there, request, key=key), first)
+    assert await rows_of(watcher, here.user.id) == after
+
+
 async def test_a_number_of_a_billion_digits_is_compared_without_writing_it_out(
     pair: Pair,
 ) -> None:
