@@ -177,7 +177,7 @@ def _shortest(value: Decimal) -> list[str | int]:
     assert isinstance(exponent, int), "JSON has no NaN"
     significant = "".join(map(str, digits)).rstrip("0")
     if not significant:
-        return []
+        return [0, "", 0]  # not an empty list, which anybody can send
     return [sign, significant, exponent + len(digits) - len(significant)]
 
 

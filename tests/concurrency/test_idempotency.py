@@ -154,6 +154,8 @@ async def test_a_key_knows_its_amount_however_it_is_spelled(
         ('{"a": [1, 2]}', '{"a": [2, 1]}', False),
         ('{"a": null}', "{}", False),
         ('{"a": 7}', '{"a": {"number": [0, "7", 0]}}', False),
+        ('{"a": 0}', '{"a": {"number": []}}', False),
+        ('{"a": 0}', '{"a": {"number": [0, "", 0]}}', False),
         ('{"a": 1e-300}', '{"a": 1e-301}', False),
     ],
 )
