@@ -1,9 +1,13 @@
 """Instants as callers spell them."""
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 INSTANT_BEGINNING: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]", re.ASCII)
+
+_LOST_PLUS: Final = re.compile(r"[0-9-]{10}[Tt ][0-9:.,]+ [0-9]{2}:?[0-9]{2}", re.ASCII)
+"""What +00:00 is in a query, where a plus sign means a space."""
 
 
 def iso_instant(value: object) -> object:
@@ -12,4 +16,19 @@ def iso_instant(value: object) -> object:
         raise ValueError(
             "expected an instant as ISO 8601 with a zone, for example 2026-01-31T12:00:00Z"
         )
+    return with_its_plus(value)
+
+
+def with_its_plus(value: object) -> object:
+    """Say what became of the plus sign; it is what everybody forgets once."""
+    if isinstance(value, str) and _LOST_PLUS.fullmatch(value) is not None:
+        raise ValueError("in a URL a + is a space: write %2B before the zone, or Z for UTC")
     return value
+
+
+def in_utc(instant: datetime | None) -> datetime | None:
+    """The same in UTC, where the first year begins and the last one ends."""
+    try:
+        return None if instant is None else instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("expected an instant from the year 1 to 9999 of UTC") from None

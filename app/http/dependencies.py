@@ -22,7 +22,7 @@ from app.domain.access import (
 )
 from app.domain.api_keys import API_KEY_PREFIX
 from app.domain.errors import NotFound
-from app.domain.instants import iso_instant
+from app.domain.instants import in_utc, iso_instant
 from app.domain.users import User, UserGone
 from app.resources import Resources
 
@@ -184,6 +184,7 @@ def _in_the_past(instant: datetime | None) -> datetime | None:
 AsOf = Annotated[
     AwareDatetime | None,
     BeforeValidator(iso_instant),
+    AfterValidator(in_utc),
     AfterValidator(_in_the_past),
     Query(
         description="Answer as it was at this instant: ISO 8601 with a zone, not in the future.",

@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 
 from fastapi import Header, Query, Response
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from app.domain.exports import (
     ExportFormat,
@@ -12,7 +12,7 @@ from app.domain.exports import (
     FormatNotOffered,
     FormatTooNarrow,
 )
-from app.domain.instants import iso_instant
+from app.domain.instants import in_utc, iso_instant
 from app.http.dependencies import CurrentUser, ResourcesOf
 from app.http.exports import ExportResponse, wanted_format
 from app.http.routing import Router
@@ -54,11 +54,13 @@ async def export_table(
     begin: Annotated[
         AwareDatetime | None,
         BeforeValidator(iso_instant),
+        AfterValidator(in_utc),
         Query(alias="from", description="Not before.", examples=["2026-01-01T00:00:00Z"]),
     ] = None,
     end: Annotated[
         AwareDatetime | None,
         BeforeValidator(iso_instant),
+        AfterValidator(in_utc),
         Query(alias="to", description="Before.", examples=["2027-01-01T00:00:00Z"]),
     ] = None,
     accept: Annotated[str | None, Header(include_in_schema=False)] = None,

@@ -19,6 +19,7 @@ from app.domain.candles import (
     plain_number,
 )
 from app.domain.errors import NotAcceptable
+from app.domain.instants import with_its_plus
 from app.domain.instruments import Category, Venue
 from app.schemas.common import Instant, SymbolOut, format_instant
 from app.schemas.instruments import PlainNumber
@@ -55,6 +56,7 @@ CandleInterval = Annotated[
 ]
 CandleInstant = Annotated[
     datetime,
+    BeforeValidator(with_its_plus),
     AfterValidator(_instant),
     WithJsonSchema(
         {

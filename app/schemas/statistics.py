@@ -1,6 +1,5 @@
 """An account's statistics on the wire: money exact, ratios as numbers, or why there is none."""
 
-import re
 from datetime import UTC, date, datetime
 from typing import Annotated, Final
 
@@ -13,6 +12,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from app.domain.instants import iso_instant
 from app.domain.statistics import (
     AccountStatistics,
     Day,
@@ -26,14 +26,6 @@ from app.schemas.common import Count, Instant, LedgerMoney, SymbolOut
 
 _OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEWEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
-_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-
-
-def _iso(value: object) -> object:
-    """Not a number: pydantic would count seconds or milliseconds since 1970."""
-    if isinstance(value, str) and _DATE.match(value) is None:
-        raise ValueError("expected ISO 8601 with a zone, for example 2026-01-01T00:00:00Z")
-    return value
 
 
 def _instant(instant: datetime) -> datetime:
@@ -45,7 +37,7 @@ def _instant(instant: datetime) -> datetime:
 StatisticsInstant = Annotated[
     AwareDatetime,
     AfterValidator(_instant),
-    BeforeValidator(_iso),
+    BeforeValidator(iso_instant),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-01T00:00:00Z"]}),
 ]
 

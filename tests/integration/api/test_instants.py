@@ -1,0 +1,42 @@
+"""Instants in queries, as strange as they come: whoever sends one learns what would be right."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from app.core.config import Settings
+from app.main import create_app
+from tests.conftest import Person
+from tests.contract.hostile import Operation, operations
+from tests.integration.api.test_conventions import assert_is_error
+
+NAMES = ("from", "to", "as_of")
+
+
+def asked() -> Iterator[tuple[Operation, str]]:
+    for operation in operations(create_app(Settings(_env_file=None)).openapi()):
+        for parameter in operation.parameters("query"):
+            if parameter["name"] in NAMES:
+                yield operation, parameter["name"]
+
+
+@pytest.mark.parametrize(
+    ("spelled", "advice"),
+    [
+        ("0001-01-01T00:00:00%2B14:00", "from 1970 to 2099|from the year 1 to 9999"),
+        ("9999-12-31T23:59:59-23:59", "from 1970 to 2099|from the year 1 to 9999"),
+        ("2026-01-31T12:00:00+00:00", "write %2B before the zone, or Z"),
+        ("2026-01-31 12:00:00.5+0530", "write %2B before the zone, or Z"),
+    ],
+)
+async def test_an_instant_that_cannot_be_read_is_422_which_names_it_and_says_what_can(
+    ada: Person, spelled: str, advice: str
+) -> None:
+    queries = list(asked())
+    assert len(queries) >= 9, "they were found"
+    for operation, name in queries:
+        refused = await ada.client.get(f"{operation.url()}&{name}={spelled}".replace("?&", "?"))
+        assert_is_error(refused, 422, "validation_error")
+        (problem,) = refused.json()["detail"]
+        assert problem["loc"] == ["query", name]
+        assert re.search(advice, problem["msg"]), (operation.name, problem)
