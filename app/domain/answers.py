@@ -10,6 +10,7 @@ class KeyReused(Invalid):
     """The key belongs to another request."""
 
     code = "idempotency_key_reused"
+    where = ("header", "Idempotency-Key")
 
     def __init__(self) -> None:
         super().__init__("this Idempotency-Key was used for a different request: choose another")

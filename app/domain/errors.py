@@ -72,9 +72,10 @@ class Conflict(GoblinError):
 
 
 class Invalid(GoblinError):
-    """A value that no state of the system would accept."""
+    """A value that no state of the system would accept, and `where` in the request it stands."""
 
     code = "validation_error"
+    where: tuple[str, ...] = ("body",)
 
 
 class TooManyRequests(GoblinError):

@@ -58,6 +58,7 @@ class FilterNotPossible(Invalid):
         super().__init__(f"{table} cannot be narrowed down by {name}; possible: {possible}")
         self.table = table
         self.name = name
+        self.where = ("query", name)
 
 
 class FormatNotOffered(NotAcceptable):

@@ -7,7 +7,7 @@ account's version, which counts its entries from one without a gap.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, NewType
@@ -138,9 +138,11 @@ class BeforeTheLedger(Invalid):
     """Nothing is known of this account at an instant before its ledger began."""
 
     code = "as_of_too_early"
+    where = ("query", "as_of")
 
     def __init__(self, first_at: datetime) -> None:
-        super().__init__(f"as_of lies before the account's first record of {first_at.isoformat()}")
+        first = first_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        super().__init__(f"as_of lies before the account's first record of {first}")
         self.first_at = first_at
 
 

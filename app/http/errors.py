@@ -184,8 +184,8 @@ def plain_error_body(*, code: str, message: str, request_id: str) -> str:
 def goblin_error_body(error: GoblinError, request_id: str) -> str:
     """The envelope of one of goblin's errors, as JSON text."""
     detail: object = error.message
-    if status_of(type(error)) is HTTPStatus.UNPROCESSABLE_ENTITY:
-        detail = [{"loc": ["body"], "msg": error.message, "type": error.code}]
+    if isinstance(error, Invalid):
+        detail = [{"loc": list(error.where), "msg": error.message, "type": error.code}]
     return _envelope(code=error.code, message=error.message, detail=detail, request_id=request_id)
 
 

@@ -177,6 +177,7 @@ async def assert_same(person: Person, url: str, first: str, second: str, *, is_s
         assert_is_replay(again, made)
     else:
         assert_is_error(again, 422, "idempotency_key_reused")
+        assert again.json()["detail"][0]["loc"] == ["header", "Idempotency-Key"]
 
 
 OTHERWISE = {

@@ -130,6 +130,7 @@ async def test_a_stranger_and_a_wrong_table_are_told_so(
     for table, query in (("events", "epoch=1"), ("strategies", "symbol=A"), ("log", "epoch=1")):
         refused = await ada.client.get(f"/export/{table}?{query}")
         assert_is_error(refused, 422, "filter_not_possible")
+        assert refused.json()["detail"][0]["loc"][0] == "query"
         assert query.partition("=")[0] in refused.json()["message"]
 
 

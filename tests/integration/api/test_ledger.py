@@ -126,6 +126,9 @@ async def test_nobody_reads_the_ledger_of_somebody_else(ada: Person, bob: Person
 async def test_an_instant_before_the_account_is_422_and_one_in_the_future_too(bob: Person) -> None:
     early = await bob.client.get("/ledger/accounts", params={"as_of": "2020-01-01T00:00:00Z"})
     assert_is_error(early, 422, "as_of_too_early")
+    (problem,) = early.json()["detail"]
+    assert problem["loc"] == ["query", "as_of"]
+    assert problem["msg"].endswith("Z"), "as every timestamp"
     late = await bob.client.get("/ledger/accounts", params={"as_of": "2920-01-01T00:00:00Z"})
     assert_is_error(late, 422, "validation_error")
 
