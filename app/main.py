@@ -12,7 +12,7 @@ from app.core.logging import keep_frames_out_of_the_log
 from app.http.docs import install_docs
 from app.http.errors import install_error_handlers
 from app.http.metrics import MeasureRequests, install_metrics
-from app.http.middleware import BodyLimit, RequestContext
+from app.http.middleware import BodyLimit, RequestContext, answer_unknown_path
 from app.http.openapi import DescribedApp
 from app.http.origins import Origins
 from app.http.proxies import KnownProxies
@@ -91,6 +91,7 @@ def create_app(settings: Settings | None = None, *, worker: int | None = None) -
         openapi_url=None,  # docs.py serves it, put into words once
     )
     install_error_handlers(app)
+    app.router.default = answer_unknown_path
     if known.docs_enabled:
         install_docs(app)
     install_metrics(app, shown=known.metrics_shown, token=known.metrics_token, worker=worker)

@@ -151,6 +151,14 @@ def _line(scope: Scope, started: float, status: int | None, request_id: str) -> 
     }
 
 
+async def answer_unknown_path(scope: Scope, receive: Receive, send: Send) -> None:
+    """404 for a path that no route has; the framework refuses a WebSocket without a word."""
+    if scope["type"] != "websocket":
+        raise HTTPException(404)
+    message = f"not found: WebSocket {scope['path']} does not exist, try /ws/events or /ws/market"
+    await refuse_socket(scope, receive, send, status=404, code="not_found", message=message)
+
+
 async def refuse_socket(
     scope: Scope,
     receive: Receive,

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import httpx
 import pytest
+import websockets
 from app.core.security import create_access_token
 from app.domain.access import SessionId
 from app.domain.users import UserId
@@ -14,6 +15,7 @@ from app.http.routing import ExactRoute
 from app.main import ROUTERS
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from tests.conftest import Installation, Person
+from tests.integration.api.sockets import served_as_goblin_serves
 
 OPEN_PATHS = (
     "/",
@@ -178,3 +180,17 @@ async def test_a_validation_error_never_repeats_what_was_submitted(
     assert_is_error(response, 422, "validation_error")
     assert "hunter2" not in json.dumps(response.json())
     assert len(response.json()["detail"]) == 3
+
+
+async def test_a_websocket_to_a_path_that_is_none_is_404_in_the_envelope(
+    installation: Installation,
+) -> None:
+    async with served_as_goblin_serves(installation.app) as address:
+        for path in ("/ws/nothing", "/ws/events/", "/order", "/"):
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                async with websockets.connect(f"ws://127.0.0.1:{address.port}{path}"):
+                    pass
+            answer = refused.value.response
+            body = json.loads(answer.body or b"{}")
+            assert (answer.status_code, body["meta"]["code"]) == (404, "not_found"), path
+            assert "/ws/events" in body["message"]
