@@ -3,13 +3,14 @@
 from typing import Annotated
 
 from fastapi import Query
+from pydantic import BeforeValidator
 
 from app.domain.errors import UpstreamInvalid, UpstreamUnavailable
 from app.domain.instruments import Category, CategoryNotListed, Symbol, UnknownSymbol
 from app.domain.live import Channel
 from app.http.dependencies import ResourcesOf
 from app.http.routing import Router
-from app.schemas.common import QuoteSymbol, StandardResponse
+from app.schemas.common import QuoteSymbol, StandardResponse, whole_number
 from app.schemas.live import BookOut, TickerOut, TradesOut
 from app.services.live_market import (
     CategoryNotStreamed,
@@ -45,7 +46,11 @@ async def get_orderbook(
     resources: ResourcesOf,
     symbol: AskedSymbol,
     category: AskedCategory = Category.SPOT,
-    depth: Annotated[int, Query(ge=1, le=50, description="Levels of each side.")] = 25,
+    depth: Annotated[
+        int,
+        BeforeValidator(whole_number),
+        Query(ge=1, le=50, description="Levels of each side."),
+    ] = 25,
 ) -> StandardResponse[BookOut]:
     """The book off the stream; asking makes goblin follow it for a minute."""
     wanted = Symbol(symbol)
@@ -58,7 +63,7 @@ async def get_trades(
     resources: ResourcesOf,
     symbol: AskedSymbol,
     category: AskedCategory = Category.SPOT,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Annotated[int, BeforeValidator(whole_number), Query(ge=1, le=200)] = 50,
 ) -> StandardResponse[TradesOut]:
     """Public trades since goblin follows them, the newest first; asking does, for a minute."""
     wanted = Symbol(symbol)

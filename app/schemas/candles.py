@@ -21,7 +21,7 @@ from app.domain.candles import (
 from app.domain.errors import NotAcceptable
 from app.domain.instants import with_its_plus
 from app.domain.instruments import Category, Venue
-from app.schemas.common import Instant, SymbolOut, format_instant
+from app.schemas.common import Instant, SymbolOut, format_instant, whole_number
 from app.schemas.instruments import PlainNumber
 from app.services.candles import CandlePage
 
@@ -67,7 +67,7 @@ CandleInstant = Annotated[
         }
     ),
 ]
-CandleLimit = Annotated[int, Field(ge=1, le=CANDLES_MAX)]
+CandleLimit = Annotated[int, BeforeValidator(whole_number), Field(ge=1, le=CANDLES_MAX)]
 
 
 class CandleOut(BaseModel):

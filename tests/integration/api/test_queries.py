@@ -1,12 +1,13 @@
-"""Instants in queries, as strange as they come: whoever sends one learns what would be right."""
+"""Instants and numbers in queries, as strange as they come: the answer says what is right."""
 
+import json
 import re
 from collections.abc import Iterator
 
 import pytest
 from app.core.config import Settings
 from app.main import create_app
-from tests.conftest import Person
+from tests.conftest import Installation, Person, make_administrator
 from tests.contract.hostile import Operation, operations
 from tests.integration.api.test_conventions import assert_is_error
 
@@ -40,3 +41,21 @@ async def test_an_instant_that_cannot_be_read_is_422_which_names_it_and_says_wha
         (problem,) = refused.json()["detail"]
         assert problem["loc"] == ["query", name]
         assert re.search(advice, problem["msg"]), (operation.name, problem)
+
+
+async def test_a_whole_number_in_a_query_has_plain_digits_on_every_route(
+    installation: Installation, ada: Person
+) -> None:
+    await make_administrator(installation, ada)
+    count = 0
+    for operation in operations(installation.app.openapi()):
+        for parameter in operation.parameters("query"):
+            if '"integer"' not in json.dumps(parameter["schema"]):
+                continue
+            count += 1
+            for text in ("1_0", "%205", "%2B5", "5.0", "%D9%A5"):
+                url = f"{operation.url()}&{parameter['name']}={text}".replace("?&", "?")
+                refused = await ada.client.get(url)
+                assert_is_error(refused, 422, "validation_error")
+                assert refused.json()["detail"][0]["msg"] == "expected a whole number in digits 0-9"
+    assert count >= 20, "they were found"
