@@ -124,12 +124,12 @@ class ApiKeyExpired(Unauthenticated):
 
 
 class ConflictingCredentials(Unauthenticated):
-    """Authorization and X-API-Key say different things; choosing one would be guessing."""
+    """Authorization and X-API-Key differ, or one came twice; choosing would be guessing."""
 
     code = "conflicting_credentials"
 
     def __init__(self) -> None:
-        super().__init__("Authorization and X-API-Key differ: send one of them")
+        super().__init__("more than one credential was sent: send Authorization or X-API-Key, once")
 
 
 class InvalidRefreshToken(Unauthenticated):

@@ -187,8 +187,13 @@ async def get_change(request: Request, key: IdempotencyKey = None) -> Change:
     The key is looked at here and not by its type: 401 comes before any complaint.
     """
     user = await get_current_user(request)
-    if key is not None and KEY.fullmatch(key) is None:
-        problem = f"String should match pattern '^{KEY.pattern}$'"
+    is_repeated = len(set(request.headers.getlist("Idempotency-Key"))) > 1
+    if key is not None and (is_repeated or KEY.fullmatch(key) is None):
+        problem = (
+            "expected one key, not two"
+            if is_repeated
+            else f"String should match pattern '^{KEY.pattern}$'"
+        )
         where = ("header", "Idempotency-Key")
         raise RequestValidationError(
             [{"loc": where, "msg": problem, "type": "string_pattern_mismatch"}]

@@ -1,7 +1,7 @@
 """What routes ask for: the process's resources, the caller, a page."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final
 
@@ -74,9 +74,10 @@ ResourcesOf = Annotated[Resources, Depends(get_resources)]
 
 def sent_secret(request: HTTPConnection) -> str | None:
     """What the caller sent to prove who they are. Raises ConflictingCredentials."""
-    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    authorization = _only(request.headers.getlist("Authorization"))
+    scheme, _, credentials = authorization.partition(" ")
     bearer = credentials.strip() if scheme.lower() == "bearer" else ""
-    api_key = request.headers.get("X-API-Key")
+    api_key = _only(request.headers.getlist("X-API-Key"))
     if not api_key:
         return bearer or None
     if bearer and bearer != api_key:
@@ -84,6 +85,13 @@ def sent_secret(request: HTTPConnection) -> str | None:
     if not api_key.startswith(API_KEY_PREFIX):
         raise InvalidApiKey
     return api_key
+
+
+def _only(values: Sequence[str]) -> str:
+    """What a header says, however often it was sent; two that differ are for nobody to choose."""
+    if len(set(values)) > 1:
+        raise ConflictingCredentials
+    return values[0] if values else ""
 
 
 async def authenticate(resources: Resources, secret: str | None) -> Caller:

@@ -128,13 +128,16 @@ async def preview_order(
 )
 async def close_order(
     change: ChangeOf,
+    request: Request,
     body: Annotated[OrderClose | None, Body()] = None,
     symbol: Annotated[OrderSymbol | None, Query()] = None,
 ) -> Response:
     """Sell the active order of a symbol, named in the body or as ?symbol=."""
     named = {text for text in (symbol, None if body is None else body.symbol) if text is not None}
-    if len(named) != 1:
-        problem = "two different symbols" if named else "no symbol"
+    # Which of two a proxy or a program believes to have sold, nobody knows.
+    is_repeated = len(set(request.query_params.getlist("symbol"))) > 1
+    if len(named) != 1 or is_repeated:
+        problem = "more than one symbol" if named else "no symbol"
         raise RequestValidationError(
             [
                 {

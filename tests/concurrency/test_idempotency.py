@@ -244,6 +244,15 @@ async def test_a_key_of_another_spelling_is_422_and_changes_nothing(pair: Pair, 
     assert await here.balance() == 0
 
 
+async def test_two_keys_of_one_request_are_422_and_change_nothing(pair: Pair) -> None:
+    here, _ = await pair.person()
+    for keys in (["one", "two"], ["two", "one"]):
+        headers = httpx.Headers([("Idempotency-Key", key) for key in keys])
+        url, body = "/users/me/deposit", {"amount": "1"}
+        assert_is_error(await here.client.post(url, json=body, headers=headers), 422)
+    assert await here.balance() == 0
+
+
 async def test_a_refusal_is_given_again_even_when_it_would_succeed_by_now(pair: Pair) -> None:
     here, there = await pair.person()
     order, close, key = next(_keys), next(_keys), {"method": "DELETE", "url": "/order/BTCUSDT"}

@@ -68,6 +68,17 @@ async def test_two_different_credentials_are_refused_whichever_is_right(
     ):
         async with installation.client(**headers) as client:
             assert_is_error(await client.get("/users/me"), 401, "conflicting_credentials")
+    for name, ours, theirs in (
+        ("Authorization", token, f"Bearer {first}"),
+        ("X-API-Key", first, second),
+    ):
+        async with installation.client() as client:
+            for pair in ((ours, theirs), (theirs, ours)):
+                twice = httpx.Headers([(name, value) for value in pair])
+                refused = await client.get("/users/me", headers=twice)
+                assert_is_error(refused, 401, "conflicting_credentials")
+            same = httpx.Headers([(name, ours), (name, ours)])
+            assert (await client.get("/users/me", headers=same)).status_code == 200
 
 
 async def test_what_is_no_key_opens_nothing(installation: Installation, bob: Person) -> None:

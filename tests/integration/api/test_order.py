@@ -116,6 +116,12 @@ async def test_a_close_that_names_no_symbol_or_two_is_422(ada: Person) -> None:
         "DELETE", "/order", params={"symbol": "ETHUSDT"}, json={"symbol": "BTCUSDT"}
     )
     assert_is_error(two, 422)
+    await ada.client.post("/order", json={"symbol": "BTCUSDT", "quantity": "0.01"})
+    for symbols in (["BTCUSDT", "ETHUSDT"], ["ETHUSDT", "BTCUSDT"]):
+        both = await ada.client.delete("/order", params={"symbol": symbols})
+        assert_is_error(both, 422, "validation_error")
+        assert "more than one symbol" in both.json()["message"]
+    assert (await ada.client.get("/order?active=true")).json()["meta"]["total_count"] == 1
 
 
 async def test_closing_nothing_is_refused_before_any_price_is_fetched(
