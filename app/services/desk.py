@@ -110,7 +110,8 @@ class Desk:
         self._is_closed = True
         while self._queue:
             self._queue.popleft().tell(_closed())
-        await asyncio.gather(*self._tasks)
+        while self._tasks:  # what ends may leave a straggler behind
+            await asyncio.gather(*self._tasks)
 
     def _call_clerk(self) -> None:
         if self._queue and self._clerk_count < self._batches_at_once:

@@ -260,6 +260,25 @@ async def test_a_closed_desk_finishes_what_is_being_written_and_refuses_the_rest
         await desk.ask(deposit_of(people[0], "1"))
 
 
+async def test_a_closed_desk_also_finishes_what_it_finds_held_while_it_closes(
+    counted: Counted, watcher: asyncpg.Connection
+) -> None:
+    (person,) = await counted.people(1)
+    db: Database = counted.running.app.state.resources.db
+    desk = Desk(db, batch_max=1, batches_at_once=1)
+    async with watcher.transaction():
+        await watcher.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", person.user.id)
+        asked = asyncio.create_task(desk.ask(deposit_of(person, "1")))
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(desk.aclose())
+        await asyncio.sleep(0.2)
+        assert not closing.done()
+    await closing
+    assert asked.done()
+    assert isinstance(await asked, Answer)
+    assert await deposits_of(watcher, person) == 1
+
+
 async def test_whoever_waited_too_long_behind_a_database_that_hangs_is_told_so(
     counted: Counted, watcher: asyncpg.Connection
 ) -> None:
