@@ -176,7 +176,7 @@ def _record(options: argparse.Namespace) -> int:
     if wrong:
         raise UsageError(f"{', '.join(wrong)}: no symbol is spelled so; expected BTCUSDT ETHUSDT")
     if options.minutes is not None and not 0 < options.minutes <= RECORDED_MINUTES_MAX:
-        raise UsageError(f"--minutes: expected a number from 0 to {RECORDED_MINUTES_MAX}")
+        raise UsageError(f"--minutes: expected a number above 0, at most {RECORDED_MINUTES_MAX}")
     settings = load_settings()
     configure_logging(level="WARNING", style=settings.log_format)
     url = settings.bybit_stream_url or stream_url_of(settings.bybit_base_url)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import errno
 import gc
 import resource
 import signal
@@ -295,10 +296,14 @@ def bind(settings: Settings, *, shares_port: bool = False) -> socket.socket:
         bound.bind((settings.host, settings.port))
     except OSError as error:
         bound.close()
+        remedy = "Choose an address of this machine: --host 127.0.0.1, or 0.0.0.0 for all of them"
+        if error.errno == errno.EADDRINUSE:
+            remedy = "Stop what uses it, or choose another: --port 8001"
+        elif error.errno == errno.EACCES:
+            remedy = "Ports below 1024 are the system's; choose another: --port 8001"
         raise UsageError(
             f"cannot listen on {settings.host} port {settings.port}: "
-            f"{(error.strerror or str(error)).lower()}. "
-            "Stop what uses it, or choose another: --port 8001"
+            f"{(error.strerror or str(error)).lower()}. {remedy}"
         ) from None
     return bound
 
