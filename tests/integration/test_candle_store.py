@@ -1,11 +1,7 @@
 """Downloads that are exact, go on where they stopped, and say what the venue never had."""
 
-import argparse
 import asyncio
-import io
 import os
-import signal
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -15,11 +11,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from app.backfill import Display, add_arguments, backfill
 from app.clients.bybit import BybitClient
 from app.clients.venue_http import venue_http_client
-from app.core.config import PROJECT
-from app.db.address import DatabaseAddress
 from app.db.dao import candles
 from app.db.dao.candles import Series
 from app.db.database import Database, open_database
@@ -29,7 +22,7 @@ from app.domain.instruments import Category, Symbol, Venue
 from app.replay import ReplayExchange, replay
 from app.services.candle_store import Progress, fill, known_spans, open_series, store, store_many
 from pyarrow import parquet
-from tests.conftest import CloneDatabase, settings_for
+from tests.conftest import CloneDatabase
 
 KLINE = "/v5/market/kline"
 
@@ -312,107 +305,3 @@ async def test_a_role_that_may_not_create_tables_can_begin_a_month(clone: CloneD
         await admin.execute("RESET ROLE")
         await admin.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
         await admin.close()
-
-
-def options(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return parser.parse_args(arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        ("NOSUCH 1m --from 2024-12-01", "unknown symbol"),
-        ("BTC/USDT 1m --from 2024-12-01", "unknown symbol"),
-        ("BTCUSDT 7m --from 2024-12-01", "7m is no interval: one of 1m, 3m"),
-        ("BTCUSDT 1m --from yesterday", "yesterday is no instant: write 2025-01-01"),
-        ("BTCUSDT 1m --from 2024-12-02 --to 2024-12-01", "from has to lie before to"),
-        ("BTCUSDT 1m --from 2025-12-02", "from has to lie before to"),
-        ("BTCUSDT 1m --from 2014-12-01 --to 2024-12-01", "shorter than 3650 days"),
-        ("BTCUSDT 1m --from 2024-12-01 --category option", "Bybit has no option prices"),
-        ("BTCUSDT 1m --from 2024-12-01 --venue binance --category linear", "Binance has no linear"),
-        ("BTCUSDT 1m --from 2024-12-01 --venue aster --category spot", "AsterDEX has no spot"),
-        ("BTCUSDT 1m --from 2024-12-01", "CANDLE_RETENTION_DAYS=30 would drop them again"),
-    ],
-)
-async def test_the_command_refuses_what_makes_no_sense_and_fetches_no_candle(
-    postgres: DatabaseAddress,
-    exchange: ReplayExchange,
-    capsys: pytest.CaptureFixture[str],
-    arguments: str,
-    complaint: str,
-) -> None:
-    asked = exchange.requests.count(KLINE)
-    days = 30 if "RETENTION" in complaint else 0
-    settings = settings_for(postgres, exchange.base_url, candle_retention_days=days)
-    try:
-        code: object = await backfill(settings, options(*arguments.split()))
-    except SystemExit as exit_:
-        code = exit_.code
-    assert code == 2
-    assert complaint in capsys.readouterr().err
-    assert exchange.requests.count(KLINE) == asked
-
-
-async def test_a_person_sees_a_bar_and_a_log_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    half = Progress(done=50_000, total=100_000, stored=49_000, differing=0, outages=0)
-    terminal, log = Terminal(), io.StringIO()
-    for out in (terminal, log):
-        display = Display("bybit spot BTCUSDT 1m", out, line_seconds=0)
-        display.show(half)
-        display.end()
-    figures = " 50%  50,000 of 100,000, 49,000 new"
-    bar = "###############..............."
-    assert terminal.getvalue() == f"\rbybit spot BTCUSDT 1m [{bar}] {figures}\n"
-    assert log.getvalue() == f"bybit spot BTCUSDT 1m {figures}\n"
-    Display("quiet", sys.stdout).show(half)
-    assert capsys.readouterr().out == "", "not five seconds yet"
-
-
-async def test_ctrl_c_keeps_what_is_stored_and_the_same_command_goes_on(
-    clone: CloneDatabase, exchange: ReplayExchange
-) -> None:
-    address = await clone()
-
-    async def run(*, interrupt: bool) -> tuple[int | None, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "app", "backfill", "btcusdt", "1",
-            "--from", "2024-12-01T12:00", "--to", "2024-12-05T00:00Z",
-            cwd=PROJECT,
-            env={
-                "PATH": os.environ["PATH"], "LANG": "C", "DB_HOST": address.host,
-                "DB_PORT": str(address.port), "DB_NAME": address.database,
-                "DB_USER": address.user, "DB_PASSWORD": address.password or "unused",
-                "BYBIT_BASE_URL": exchange.base_url,
-            },
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        if interrupt:
-            before = exchange.requests.count(KLINE)
-            while exchange.requests.count(KLINE) < before + 4:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-            process.send_signal(signal.SIGINT)
-        output, errors = await process.communicate()
-        return process.returncode, output.decode(), errors.decode()
-
-    exchange.faults.add("delay", path=KLINE, seconds=0.3)
-    try:
-        stopped = await run(interrupt=True)
-    finally:
-        exchange.faults.clear()
-    assert stopped == (130, "", "stopped half-way; the same command goes on from here\n")
-    async with open_database(address, pool_size=2) as db, db.connection() as conn:
-        kept = await conn.fetchval("SELECT count(*) FROM candles")
-    assert kept >= 1000
-    minutes = 3 * 1440 + 720
-    told = (
-        f"bybit spot BTCUSDT 1m: {minutes - kept:,} candles new, {minutes:,} open times looked "
-        "after, 0 outages recorded, 0 differed and were left as they were\n"
-    )
-    assert await run(interrupt=False) == (0, told, "")

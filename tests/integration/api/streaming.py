@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
+import pytest
 from app.core.config import Settings
 from app.http.connection import ConnectionLimits
 from app.main import create_app
@@ -16,6 +17,7 @@ from app.services.event_feed import EventFeed, StreamLimits
 from app.serving import DEFAULT_LIMITS, Server, server_config
 from tests.conftest import Installation, Person
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 SAFETY_SECONDS = 20
 """Far more than anything here takes; reaching it is a failure."""
@@ -117,3 +119,18 @@ async def take(events: AsyncGenerator[dict[str, Any], None], count: int) -> list
     """The next `count` events."""
     async with asyncio.timeout(SAFETY_SECONDS):
         return [await anext(events) for _ in range(count)]
+
+
+async def deposit(client: httpx.AsyncClient, amount: str = "1") -> None:
+    response = await client.post("/users/me/deposit", json={"amount": amount})
+    assert response.status_code == 200, response.text
+
+
+async def closing_code(served: Served, message: str | bytes | None) -> int | None:
+    """The code that a socket is closed with after this first message, or after none."""
+    async with served.websocket() as websocket, asyncio.timeout(SAFETY_SECONDS):
+        if message is not None:
+            await websocket.send(message)
+        with pytest.raises(ConnectionClosed):
+            await websocket.recv()
+        return websocket.close_code

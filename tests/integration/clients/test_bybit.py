@@ -1,80 +1,29 @@
-import asyncio
+"""The client over answers that were recorded, and over every one that is no price."""
+
 import gzip
-import itertools
 import json
 import logging
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import httpx
 import pytest
 from app.clients.bybit import BybitClient
-from app.clients.venue_http import (
-    DEFAULT_PAUSES,
-    RESPONSE_BYTES_MAX,
-    Pauses,
-    venue_http_client,
-)
+from app.clients.venue_http import RESPONSE_BYTES_MAX, venue_http_client
 from app.domain.errors import UpstreamInvalid, UpstreamUnavailable
 from app.domain.instruments import Category, Symbol, UnknownSymbol
 from app.domain.quotes import Quote
 from app.services.ports import PriceSource
 from tests.integration.clients.recorded import recorded
-
-BTCUSDT = Symbol("BTCUSDT")
-TIME_MS = 1_692_163_162_284
-GEO_BLOCK = (
-    b"<!DOCTYPE HTML><HTML><BODY>The Amazon CloudFront distribution is configured"
-    b" to block access from your country.</BODY></HTML>"
+from tests.integration.clients.scripted import (
+    ANSWER,
+    BTCUSDT,
+    TIME_MS,
+    Bybit,
+    changed,
+    client,
+    ok,
+    priced,
 )
-ANSWER = {
-    "retCode": 0,
-    "retMsg": "OK",
-    "result": {"category": "spot", "list": [{"symbol": "BTCUSDT", "lastPrice": "29208.01"}]},
-    "retExtInfo": {},
-    "time": TIME_MS,
-}
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def now_ms(self) -> int:
-        return TIME_MS + int(self.seconds * 1000)
-
-
-class Bybit:
-    """Answers in the order given, the last one for ever; remembers what was asked."""
-
-    def __init__(self, *answers: httpx.Response) -> None:
-        self._answers = list(answers)
-        self.requests: list[httpx.Request] = []
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        return self._answers[min(len(self.requests), len(self._answers)) - 1]
-
-
-def client(
-    handler: Callable[[httpx.Request], httpx.Response],
-    clock: Clock | None = None,
-    pauses: Pauses = DEFAULT_PAUSES,
-) -> BybitClient:
-    clock = clock or Clock()
-    return BybitClient(
-        httpx.AsyncClient(
-            transport=httpx.MockTransport(handler), base_url="https://api.bybit.test"
-        ),
-        timeout_seconds=10,
-        pauses=pauses,
-        monotonic=clock.monotonic,
-        now_ms=clock.now_ms,
-    )
 
 
 async def quote_from(
@@ -83,26 +32,6 @@ async def quote_from(
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     bybit = Bybit(httpx.Response(200, content=body))
     return await client(bybit).fetch_quote(Symbol(symbol), category)
-
-
-def changed(**members: Any) -> dict[str, Any]:
-    return ANSWER | members
-
-
-def priced(price: Any, **members: Any) -> dict[str, Any]:
-    ticker = {"symbol": "BTCUSDT", "lastPrice": price} | members
-    return changed(result={"category": "spot", "list": [ticker]})
-
-
-def limited(**headers: str) -> httpx.Response:
-    content = {"retCode": 10006, "retMsg": "Too many visits!", "result": {}, "time": TIME_MS}
-    return httpx.Response(
-        200, json=content, headers={k.replace("_", "-"): v for k, v in headers.items()}
-    )
-
-
-def ok() -> httpx.Response:
-    return httpx.Response(200, json=ANSWER)
 
 
 # The wire
@@ -360,94 +289,3 @@ async def test_the_venues_words_go_to_one_log_line_cut_and_escaped_and_to_nobody
     assert fields["upstream_text"].isascii()
     assert fields["upstream_text"].isprintable()
     assert len(fields["upstream_text"]) < 1000
-
-
-# Pauses
-
-
-@pytest.mark.parametrize(
-    ("answer", "seconds"),
-    [
-        pytest.param(limited(), 2, id="10006"),
-        pytest.param(
-            limited(X_Bapi_Limit_Reset_Timestamp=str(TIME_MS + 1_000_000 + 700)),
-            0.7,
-            id="10006-with-reset",
-        ),
-        pytest.param(
-            limited(X_Bapi_Limit_Reset_Timestamp=str(TIME_MS)), 2, id="10006-reset-in-the-past"
-        ),
-        pytest.param(
-            limited(X_Bapi_Limit_Reset_Timestamp="99999999999999"), 2, id="10006-reset-in-5138"
-        ),
-        pytest.param(limited(X_Bapi_Limit_Reset_Timestamp="soon"), 2, id="10006-reset-garbage"),
-        pytest.param(httpx.Response(429), 2, id="429"),
-        pytest.param(httpx.Response(429, headers={"Retry-After": "7"}), 7, id="429-retry-after"),
-        pytest.param(
-            httpx.Response(429, headers={"Retry-After": "259200"}), 600, id="429-three-days"
-        ),
-        pytest.param(
-            httpx.Response(429, headers={"Retry-After": "-1"}), 2, id="429-retry-after-garbage"
-        ),
-        pytest.param(httpx.Response(403, content=GEO_BLOCK), 10, id="403-geo-block"),
-        pytest.param(
-            httpx.Response(403, content=b"403, Access too frequent"), 600, id="403-banned"
-        ),
-        pytest.param(httpx.Response(418), 600, id="418"),
-    ],
-)
-async def test_a_venue_that_says_stop_is_left_alone_so_long_and_then_asked_again(
-    answer: httpx.Response, seconds: float
-) -> None:
-    clock, bybit = Clock(), Bybit(answer, ok())
-    source = client(bybit, clock)
-    for _ in range(3):
-        with pytest.raises(UpstreamUnavailable):
-            await source.fetch_quote(BTCUSDT, Category.SPOT)
-    assert len(bybit.requests) == 1
-    clock.seconds += seconds - 0.01
-    with pytest.raises(UpstreamUnavailable):
-        await source.fetch_quote(Symbol("ETHUSDT"), Category.LINEAR)
-    assert len(bybit.requests) == 1
-    clock.seconds += 0.02
-    assert (await source.fetch_quote(BTCUSDT, Category.SPOT)).price == Decimal("29208.01")
-
-
-async def test_other_failures_pause_nothing() -> None:
-    bybit = Bybit(
-        httpx.Response(500),
-        httpx.Response(200, json={"retCode": 10016, "retMsg": "Server error."}),
-        httpx.Response(200, content=b"garbage"),
-        ok(),
-    )
-    source = client(bybit)
-    for expected in (UpstreamUnavailable, UpstreamUnavailable, UpstreamInvalid):
-        with pytest.raises(expected):
-            await source.fetch_quote(BTCUSDT, Category.SPOT)
-    await source.fetch_quote(BTCUSDT, Category.SPOT)
-    assert len(bybit.requests) == 4
-
-
-async def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
-    """Two calls are on their way; one is banned, then the other is merely limited."""
-    clock, both_asked, requests = Clock(), asyncio.Event(), itertools.count()
-
-    async def answer(_: httpx.Request) -> httpx.Response:
-        if next(requests) == 0:
-            await both_asked.wait()
-            return limited()
-        both_asked.set()
-        return httpx.Response(418)
-
-    source = BybitClient(
-        httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="https://x.test"),
-        timeout_seconds=10,
-        pauses=Pauses(banned_seconds=60),
-        monotonic=clock.monotonic,
-    )
-    calls = [source.fetch_quote(BTCUSDT, Category.SPOT) for _ in range(2)]
-    await asyncio.gather(*calls, return_exceptions=True)
-    clock.seconds += 59
-    with pytest.raises(UpstreamUnavailable):
-        await source.fetch_quote(BTCUSDT, Category.SPOT)
-    assert next(requests) == 2

@@ -1,157 +1,25 @@
-"""The stream client against the replay exchange over a real socket: each trap by its name."""
+"""What the stream client hears of the replay exchange over a real socket: each trap by its name."""
 
 import asyncio
-import logging
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
-import pytest_asyncio
-from app.clients.bybit_socket import StreamTimes
-from app.clients.bybit_stream import BybitStream, stream_url_of
 from app.domain.books import Book
-from app.domain.instruments import Category, Symbol
-from app.domain.live import Channel, LiveCandle, LiveValue, PublicTrade, Ticker, Topic
-from app.replay import ReplayExchange, replay_exchange
+from app.domain.instruments import Symbol
+from app.domain.live import Channel, Ticker, Topic
 from app.replay.candles import Interval
-
-SPOT, LINEAR = Category.SPOT, Category.LINEAR
-BTC, ETH = Symbol("BTCUSDT"), Symbol("ETHUSDT")
-TICKER = Topic(LINEAR, BTC, Channel.TICKER)
-BOOK = Topic(LINEAR, BTC, Channel.BOOK)
-TOP = Topic(LINEAR, BTC, Channel.TOP)
-TRADES = Topic(LINEAR, BTC, Channel.TRADES)
-CANDLE = Topic(LINEAR, BTC, Channel.CANDLE, "1")
-
-QUICK = StreamTimes(
-    ping=0.1,
-    silence=5,
-    opening=2,
-    sending=2,
-    look=0.05,
-    start=0.3,
-    steady=0.0,
-    reconnect_min=0.02,
-    reconnect_max=0.1,
-    forbidden=0.1,
+from tests.integration.clients.followed import (
+    BOOK,
+    BTC,
+    CANDLE,
+    ETH,
+    LINEAR,
+    SPOT,
+    TICKER,
+    TOP,
+    TRADES,
+    World,
+    following,
 )
-IMPATIENT = replace(QUICK, silence=0.5)
-
-
-class Heard:
-    """Everything that the client told, by topic."""
-
-    def __init__(self) -> None:
-        self.values: dict[Topic, list[LiveValue]] = defaultdict(list)
-
-    def __call__(self, topic: Topic, value: LiveValue, *, received_at: float) -> None:
-        assert received_at > 0
-        self.values[topic].append(value)
-
-    def count(self, topic: Topic) -> int:
-        return len(self.values[topic])
-
-    def clear(self) -> None:
-        self.values.clear()
-
-    def ticker(self) -> Ticker:
-        value = self.values[TICKER][-1]
-        assert isinstance(value, Ticker)
-        return value
-
-    def book(self) -> Book:
-        value = self.values[BOOK][-1]
-        assert isinstance(value, Book)
-        return value
-
-    def trades(self, topic: Topic = TRADES) -> list[PublicTrade]:
-        return [
-            trade for value in self.values[topic] if isinstance(value, tuple) for trade in value
-        ]
-
-    def closed(self, topic: Topic = CANDLE) -> dict[int, LiveCandle]:
-        return {
-            value.open_ms: value
-            for value in self.values[topic]
-            if isinstance(value, LiveCandle) and value.is_closed
-        }
-
-
-class World:
-    """An exchange whose clock we move, a client, and what it heard."""
-
-    def __init__(self, exchange: ReplayExchange, times: StreamTimes = QUICK) -> None:
-        self.exchange = exchange
-        self.heard = Heard()
-        self.pauses: list[float] = []
-        self.stream = BybitStream(
-            exchange.stream_url,
-            hear=self.heard,
-            times=times,
-            sleep=self._sleep,
-            jitter=lambda: 0.5,
-            characters_per_socket_max=200,
-        )
-
-    async def _sleep(self, seconds: float) -> None:
-        if seconds != QUICK.look:
-            self.pauses.append(seconds)
-        await asyncio.sleep(seconds)
-
-    async def until(self, is_so: Callable[[], bool], *, step_ms: int = 1000) -> None:
-        """Let the exchange's clock go on until it is so."""
-        async with asyncio.timeout(10):
-            while not is_so():
-                self.exchange.clock.advance(step_ms)
-                await asyncio.sleep(0.02)
-
-    async def until_told(self, topic: Topic, times: int = 1) -> None:
-        wanted = self.heard.count(topic) + times
-        await self.until(lambda: self.heard.count(topic) >= wanted)
-
-    def is_true(self, topic: Topic, *, since_ms: int) -> bool:
-        """Whether the last value of a topic is from since then, and what the venue said then."""
-        if not self.heard.count(topic):
-            return False
-        value = self.heard.values[topic][-1]
-        assert isinstance(value, Ticker | Book)
-        instrument = self.exchange.market.find(topic.category, topic.symbol)
-        assert instrument is not None
-        price = value.last_price if isinstance(value, Ticker) else value.bids[0][0]
-        return value.venue_time_ms > since_ms and price == instrument.price(value.venue_time_ms)
-
-    async def is_right_again(self) -> None:
-        """The client's ticker and book say what the exchange says, after whatever happened."""
-        since_ms = self.exchange.clock.now_ms()
-        await self.until(lambda: self.is_true(TICKER, since_ms=since_ms))
-        if BOOK in self.heard.values:
-            await self.until(lambda: self.is_true(BOOK, since_ms=since_ms))
-            assert len(self.heard.book().bids) == 50
-
-
-@asynccontextmanager
-async def following(world: World, *topics: Topic) -> AsyncIterator[None]:
-    world.stream.want(topics)
-    running = asyncio.create_task(world.stream.run())
-    try:
-        yield
-        assert not running.done(), running.exception()
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-
-@pytest_asyncio.fixture
-async def exchange() -> AsyncIterator[ReplayExchange]:
-    async with replay_exchange() as running:
-        yield running
-
-
-@pytest.fixture
-def world(exchange: ReplayExchange) -> World:
-    return World(exchange)
 
 
 async def test_every_channel_arrives(world: World) -> None:
@@ -188,20 +56,6 @@ async def test_spot_requests_have_at_most_ten_args(world: World) -> None:
     topics = [Topic(SPOT, BTC, Channel.CANDLE, interval) for interval in intervals]
     async with following(world, *topics):
         await world.until(lambda: all(world.heard.count(topic) for topic in topics))
-
-
-async def test_more_characters_than_a_connection_may_have_take_several_connections(
-    world: World,
-) -> None:
-    symbols = [key[1] for key in world.exchange.market.instruments if key[0] is SPOT]
-    topics = [
-        Topic(SPOT, Symbol(symbol), channel)
-        for symbol in symbols
-        for channel in (Channel.TICKER, Channel.TRADES, Channel.BOOK)
-    ]
-    async with following(world, *topics):
-        await world.until(lambda: all(world.heard.count(topic) for topic in topics))
-        assert world.stream.socket_count == 2
 
 
 async def test_news_before_the_acknowledgement_count(world: World) -> None:
@@ -308,17 +162,6 @@ async def test_a_price_that_is_none_is_never_told(world: World, price: str) -> N
         assert 1_000 < value.last_price < 1_000_000
 
 
-@pytest.mark.parametrize("kind", ["stream_malformed", "stream_garbage", "stream_big"])
-async def test_a_frame_that_cannot_be_read_costs_the_connection_and_no_truth(
-    world: World, kind: str
-) -> None:
-    async with following(world, TICKER, BOOK):
-        await world.until_told(TICKER, 2)
-        world.exchange.faults.add(kind, times=1)
-        await world.until(lambda: world.stream.counts.losses == 1)
-        await world.is_right_again()
-
-
 async def test_news_about_an_unknown_topic_is_passed_over(world: World) -> None:
     world.exchange.faults.add("stream_unknown_topic", times=5)
     async with following(world, TICKER):
@@ -335,68 +178,6 @@ async def test_trades_told_twice_or_late_are_heard_once(world: World) -> None:
         await world.until_told(TRADES, 6)
     ids = [trade.id for trade in world.heard.trades()]
     assert len(ids) == len(set(ids)) >= 8
-
-
-async def test_a_flood_is_survived_in_bounded_memory(world: World) -> None:
-    async with following(world, TICKER, BOOK):
-        await world.until_told(BOOK, 2)
-        world.exchange.faults.add("stream_flood", times=1, value="3000")
-        await world.until(lambda: world.stream.counts.frames > 3000)
-        await world.is_right_again()
-
-
-@pytest.mark.parametrize("code", ["1000", "1001", "1011", "1013"])
-async def test_a_closed_connection_is_opened_again(world: World, code: str) -> None:
-    async with following(world, TICKER, BOOK):
-        await world.until_told(TICKER, 2)
-        world.exchange.faults.add("stream_close", times=1, value=code)
-        await world.until(lambda: world.stream.counts.losses == 1)
-        await world.is_right_again()
-
-
-async def test_a_cut_connection_is_opened_again(world: World) -> None:
-    async with following(world, TICKER, BOOK):
-        await world.until_told(TICKER, 2)
-        world.exchange.faults.add("stream_cut", times=3)
-        await world.until(lambda: world.stream.counts.losses == 3)
-        await world.is_right_again()
-
-
-@pytest.mark.parametrize("kind", ["stream_silence", "stream_half_open"])
-async def test_a_connection_on_which_nothing_comes_is_given_up(
-    exchange: ReplayExchange, kind: str
-) -> None:
-    world = World(exchange, IMPATIENT)
-    async with following(world, TICKER, BOOK):
-        await world.until_told(TICKER, 2)
-        world.exchange.faults.add(kind, times=1)
-        await world.until(lambda: world.stream.counts.losses >= 1)
-        await world.is_right_again()
-
-
-@pytest.mark.parametrize("kind", [None, "stream_option_pong"])
-async def test_a_quiet_market_is_no_silence_because_pings_are_answered(
-    exchange: ReplayExchange, kind: str | None
-) -> None:
-    world = World(exchange, replace(QUICK, silence=0.8))
-    if kind is not None:
-        exchange.faults.add(kind)
-    async with following(world, TICKER):
-        await world.until_told(TICKER)
-        await asyncio.sleep(1.2)  # the exchange's clock stands still
-        assert world.stream.counts.losses == 0
-
-
-async def test_a_venue_that_never_answers_a_ping_and_says_nothing_is_given_up(
-    exchange: ReplayExchange,
-) -> None:
-    world = World(exchange, IMPATIENT)
-    world.exchange.faults.add("stream_no_pong")
-    async with following(world, TICKER):
-        await world.until_told(TICKER)
-        await world.until(lambda: world.stream.counts.losses > 0, step_ms=0)
-        world.exchange.faults.clear()
-        await world.is_right_again()
 
 
 async def test_a_refused_symbol_takes_no_other_with_it(world: World) -> None:
@@ -424,72 +205,6 @@ async def test_a_topic_subscribed_already_goes_on(world: World) -> None:
     async with following(world, CANDLE, TICKER):
         await world.is_right_again()
         await world.until_told(CANDLE)
-
-
-async def test_a_refused_handshake_is_tried_again_after_a_longer_pause(world: World) -> None:
-    world.exchange.faults.add("stream_refuse_connection", times=2, value="403")
-    async with following(world, TICKER):
-        await world.is_right_again()
-    assert world.stream.counts.losses == 2
-    assert sum(pause >= QUICK.forbidden for pause in world.pauses) == 2
-
-
-async def test_pauses_grow_with_jitter_and_never_pass_the_maximum(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.INFO, logger="app.clients"):
-        world.exchange.faults.add("stream_refuse_connection", times=6, value="503")
-        async with following(world, TICKER):
-            await world.is_right_again()
-    pauses = [pause for pause in world.pauses if pause < QUICK.forbidden][:6]
-    assert pauses[:3] == pytest.approx([0.015, 0.03, 0.06])
-    assert max(pauses) == pytest.approx(QUICK.reconnect_max * 0.75)
-    told = [
-        record.getMessage() for record in caplog.records if record.name.startswith("app.clients")
-    ]
-    assert told == [
-        "the venue's stream is away; prices are asked for until it is back",
-        "the venue's stream is back",
-    ]
-
-
-def test_with_the_default_times_a_connection_comes_back_within_five_seconds() -> None:
-    times = StreamTimes()
-    assert times.reconnect_max <= 5
-    assert times.ping == 20
-    assert times.silence > times.ping
-
-
-async def test_an_unreachable_venue_is_mentioned_once_and_hangs_nobody(
-    world: World, caplog: pytest.LogCaptureFixture, unused_tcp_port: int
-) -> None:
-    stream = BybitStream(
-        f"ws://127.0.0.1:{unused_tcp_port}", hear=world.heard, times=QUICK, sleep=asyncio.sleep
-    )
-    stream.want({TICKER, Topic(LINEAR, ETH, Channel.TICKER)})
-    with caplog.at_level(logging.DEBUG, logger="app.clients"):
-        running = asyncio.create_task(stream.run())
-        await world.until(lambda: stream.counts.losses >= 5)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-    assert len(caplog.records) == 1
-
-
-@pytest.mark.parametrize(
-    ("base_url", "stream_url"),
-    [
-        ("https://api.bybit.com", "wss://stream.bybit.com"),
-        ("https://api-testnet.bybit.com", "wss://stream-testnet.bybit.com"),
-        ("https://api-demo.bybit.com", "wss://stream.bybit.com"),
-        ("http://127.0.0.1:8123", "ws://127.0.0.1:8123"),
-        ("http://localhost:8123", "ws://localhost:8123"),
-        ("https://bybit.example.com", None),
-    ],
-)
-def test_the_stream_has_the_prices_of_the_rest_address_or_there_is_none(
-    base_url: str, stream_url: str | None
-) -> None:
-    assert stream_url_of(base_url) == stream_url
 
 
 async def test_an_hour_with_random_cuts_ends_with_exactly_the_candles_of_the_venue(

@@ -11,7 +11,7 @@ from app.clients.bybit import BybitClient
 from app.domain.circuits import FAILURES_MAX, CircuitState, PriceUnavailable
 from app.domain.errors import UpstreamInvalid, UpstreamUnavailable
 from app.domain.instruments import Category, CategoryNotListed, Symbol, UnknownSymbol
-from tests.integration.clients.test_bybit import ANSWER, Bybit, Clock, client, ok, priced
+from tests.integration.clients.scripted import ANSWER, Bybit, Clock, client, ok, priced
 
 BTCUSDT = Symbol("BTCUSDT")
 UNKNOWN = {"retCode": 10001, "retMsg": "params error", "result": {}, "time": 1}

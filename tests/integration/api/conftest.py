@@ -1,0 +1,23 @@
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from app.services.event_feed import StreamLimits
+from tests.conftest import Installation
+from tests.integration.api.streaming import Served, serving
+
+IMPATIENT = StreamLimits(
+    per_user=2, per_process=3, keep_alive_seconds=0.05, send_seconds=0.3, opening_seconds=0.3,
+    recheck_seconds=0.1,
+)  # fmt: skip
+
+
+@pytest_asyncio.fixture(scope="module")
+async def served(installation: Installation) -> AsyncIterator[Served]:
+    async with serving(installation) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module")
+async def impatient(installation: Installation) -> AsyncIterator[Served]:
+    async with serving(installation, IMPATIENT) as running:
+        yield running

@@ -1,0 +1,89 @@
+"""WS /ws/events: who is let in, what is told, and what closes it."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from app.core.security import create_access_token
+from app.domain.access import SessionId
+from tests.conftest import Installation, new_person
+from tests.integration.accounts import api_key
+from tests.integration.api.streaming import (
+    SAFETY_SECONDS,
+    Served,
+    closing_code,
+    deposit,
+    open_events,
+    token_of,
+)
+
+
+async def test_the_socket_tells_the_past_and_then_what_happens(
+    served: Served, installation: Installation
+) -> None:
+    person = await new_person(installation)
+    async with served.client(person) as client, served.websocket() as websocket:
+        await deposit(client)
+        await open_events(websocket, person, after=1)
+        async with asyncio.timeout(SAFETY_SECONDS):
+            messages = [await websocket.recv()]
+            await deposit(client)
+            messages.append(await websocket.recv())
+        listed = (await client.get("/events?after=1")).json()["data"]["events"]
+    assert [json.loads(message) for message in messages] == listed
+
+
+async def test_the_socket_wants_a_token_that_counts(
+    impatient: Served, installation: Installation
+) -> None:
+    person = await new_person(installation)
+    key = installation.resources.token_key
+    expired = create_access_token(
+        person.user,
+        session_id=SessionId(1),
+        key=key,
+        now=datetime.now(UTC) - key.lifetime - timedelta(minutes=1),
+    )
+    for token in ("", "nonsense", expired, token_of(person)[:-2], "x" * 5000):
+        assert await closing_code(impatient, json.dumps({"token": token})) == 4401, token
+    assert await closing_code(impatient, None) == 4401, "too late"
+
+
+async def test_the_socket_takes_an_api_key_that_may_read_and_no_other(
+    impatient: Served, installation: Installation
+) -> None:
+    person = await new_person(installation)
+    key = (await api_key(person, "read"))["key"]
+    async with impatient.websocket() as websocket, asyncio.timeout(SAFETY_SECONDS):
+        await websocket.send(json.dumps({"token": key}))
+        assert json.loads(await websocket.recv())["number"] == 1
+    trading = (await api_key(person, "trade"))["key"]
+    assert await closing_code(impatient, json.dumps({"token": trading})) == 4403
+    for wrong in ("gob_", "gob_nonsense", key[:-1], f"Bearer {key}"):
+        assert await closing_code(impatient, json.dumps({"token": wrong})) == 4401
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["", "hello", "[]", "null", '{"after": 1}', '{"token": 5}', '{"token": null}', b'{"token":""}',
+     '{"token": "x", "after": -1}', '{"token": "x", "after": "1"}', "[" * 10_000,
+     r'{"token": "\ud800"}',
+     '{"token": "x", "after": 1.5}', '{"token": "x", "after": 9223372036854775808}'],
+)  # fmt: skip
+async def test_a_first_message_that_is_no_such_json_closes_the_socket(
+    served: Served, message: str | bytes
+) -> None:
+    assert await closing_code(served, message) == 4400
+
+
+async def test_a_second_message_closes_the_socket(
+    served: Served, installation: Installation
+) -> None:
+    person = await new_person(installation)
+    async with served.websocket() as websocket, asyncio.timeout(SAFETY_SECONDS):
+        await open_events(websocket, person)
+        await websocket.recv()
+        await websocket.send("more")
+        await websocket.wait_closed()
+    assert websocket.close_code == 4400
