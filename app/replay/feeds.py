@@ -5,7 +5,8 @@ however far apart they are, up to a day; tickers and books only as they stand at
 is what the venue does within its 20 to 100 ms too.
 """
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, Protocol
@@ -72,8 +73,8 @@ class Feed(Protocol):
         ...
 
 
-class _Derived:
-    """A feed out of candles. Subclasses say `_messages`."""
+class _Derived(ABC):
+    """A feed out of candles."""
 
     def __init__(self, name: str, instrument: Instrument) -> None:
         self.name = name
@@ -92,8 +93,9 @@ class _Derived:
             return []
         return self._as_told(self._messages(from_ms, now_ms, is_first=False))
 
+    @abstractmethod
     def _messages(self, from_ms: int, now_ms: int, *, is_first: bool) -> Iterator[Document]:
-        raise NotImplementedError
+        """What there is to say at `now_ms`, and since `from_ms` unless it is the first."""
 
     def _as_told(self, documents: Iterator[Document]) -> list[Told]:
         return [
@@ -109,7 +111,7 @@ class TickerFeed(_Derived):
         super().__init__(name, instrument)
         self._last: dict[str, str] = {}
 
-    def _messages(self, from_ms: int, now_ms: int, *, is_first: bool) -> Iterator[Document]:  # noqa: ARG002
+    def _messages(self, from_ms: int, now_ms: int, *, is_first: bool) -> Iterator[Document]:  # noqa: ARG002 - one shape
         whole = ticker(self.instrument, now_ms)
         if self.instrument.category is Category.SPOT:
             data = {field: whole[field] for field in SPOT_TICKER}
@@ -208,7 +210,7 @@ class BookFeed(_Derived):
         self._sides: tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]] = ({}, {})
         self._update_id = 0
 
-    def _messages(self, from_ms: int, now_ms: int, *, is_first: bool) -> Iterator[Document]:  # noqa: ARG002
+    def _messages(self, from_ms: int, now_ms: int, *, is_first: bool) -> Iterator[Document]:  # noqa: ARG002 - one shape
         bids, asks = order_book(self.instrument, now_ms, depth=self._depth)
         sides = (dict(bids), dict(asks))
         if not is_first and sides == self._sides:
@@ -249,7 +251,7 @@ def _changed(old: dict[Decimal, Decimal], new: dict[Decimal, Decimal]) -> list[L
     return gone + [(price, size) for price, size in new.items() if old.get(price) != size]
 
 
-FEEDS: Final = {
+FEEDS: Final[Mapping[str, Callable[[str, Instrument], Feed]]] = {
     "tickers": TickerFeed,
     "publicTrade": TradesFeed,
     "kline": KlineFeed,

@@ -1,5 +1,6 @@
 """Moving averages, and the two that others are made of."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Sequence
 from math import isfinite
@@ -68,7 +69,7 @@ class Wma:
         return first + total / self._weights
 
 
-class _Recursive:
+class _Recursive(ABC):
     """An average of all values so far, seeded with the mean of the first `period`."""
 
     def __init__(self, period: int) -> None:
@@ -92,8 +93,9 @@ class _Recursive:
         self._seed.clear()
         self._average = NAN
 
+    @abstractmethod
     def _next(self, value: float) -> float:
-        raise NotImplementedError
+        """The average with this value, once there is one."""
 
 
 class Ema(_Recursive):
