@@ -34,13 +34,8 @@ from tests.integration.accounts import (
     with_password,
     with_tokens,
 )
-from tests.integration.api.streaming import (
-    SAFETY_SECONDS,
-    Served,
-    eventually,
-    serving,
-    sse_lines,
-)
+from tests.integration.api.sockets import SAFETY_SECONDS
+from tests.integration.api.streaming import Served, eventually, serving, sse_lines
 from tests.integration.api.test_conventions import assert_is_error
 
 

@@ -31,15 +31,8 @@ from tests.conftest import (
     run_installation,
     settings_for,
 )
-from tests.integration.api.streaming import (
-    SAFETY_SECONDS,
-    eventually,
-    open_events,
-    serving,
-    sse,
-    sse_lines,
-    take,
-)
+from tests.integration.api.sockets import SAFETY_SECONDS
+from tests.integration.api.streaming import eventually, open_events, serving, sse, sse_lines, take
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.integration.api.streaming import SAFETY_SECONDS
+from tests.integration.api.sockets import SAFETY_SECONDS
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,11 @@ from app.core.config import Settings
 from app.http.connection import ConnectionLimits
 from app.main import create_app
 from app.services.event_feed import EventFeed, StreamLimits
-from app.serving import DEFAULT_LIMITS, Server, server_config
+from app.serving import DEFAULT_LIMITS
 from tests.conftest import Installation, Person
+from tests.integration.api.sockets import SAFETY_SECONDS, served_as_goblin_serves
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
-
-SAFETY_SECONDS = 20
-"""Far more than anything here takes; reaching it is a failure."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +55,10 @@ async def serving(
     feed = EventFeed(limits)
     app = create_app(Settings(_env_file=None))
     app.state.resources = replace(running.resources, events=feed)
-    config = server_config(app, limits=connections)
-    config.port, config.lifespan = 0, "off"
-    server = Server(config, end_streams=feed.close)
-    task = asyncio.create_task(server.serve())
-    await server.up.wait()
-    host, port = server.servers[0].sockets[0].getsockname()
-    try:
-        yield Served(url=f"http://{host}:{port}", feed=feed)
-    finally:
-        server.should_exit = True
-        async with asyncio.timeout(SAFETY_SECONDS):
-            await task
+    async with served_as_goblin_serves(
+        app, end_streams=feed.close, connections=connections
+    ) as address:
+        yield Served(url=address.url, feed=feed)
 
 
 def token_of(person: Person) -> str:

@@ -9,14 +9,8 @@ from app.core.security import create_access_token
 from app.domain.access import SessionId
 from tests.conftest import Installation, new_person
 from tests.integration.accounts import api_key
-from tests.integration.api.streaming import (
-    SAFETY_SECONDS,
-    Served,
-    closing_code,
-    deposit,
-    open_events,
-    token_of,
-)
+from tests.integration.api.sockets import SAFETY_SECONDS
+from tests.integration.api.streaming import Served, closing_code, deposit, open_events, token_of
 
 
 async def test_the_socket_tells_the_past_and_then_what_happens(

@@ -12,8 +12,8 @@ from app.db.address import DatabaseAddress
 from app.db.dao.users import Credentials
 from app.services.sessions import begin_session
 from tests.conftest import Installation, Person, new_person
+from tests.integration.api.sockets import SAFETY_SECONDS
 from tests.integration.api.streaming import (
-    SAFETY_SECONDS,
     Served,
     closing_code,
     deposit,

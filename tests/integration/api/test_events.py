@@ -7,8 +7,8 @@ import pytest
 from app.db.address import DatabaseAddress
 from app.replay import ReplayExchange
 from tests.conftest import Installation, Person, new_person, run_installation, settings_for
+from tests.integration.api.sockets import SAFETY_SECONDS
 from tests.integration.api.streaming import (
-    SAFETY_SECONDS,
     Served,
     deposit,
     eventually,

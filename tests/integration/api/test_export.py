@@ -1,6 +1,5 @@
 """Exports through a real socket: one snapshot, exact, harmless, bounded."""
 
-import asyncio
 import csv
 import io
 import json
@@ -21,7 +20,7 @@ from app.http.connection import ConnectionLimits
 from app.main import create_app
 from app.replay import ReplayExchange
 from app.services.exports import ExportLimits, Exports
-from app.serving import DEFAULT_LIMITS, Server, server_config
+from app.serving import DEFAULT_LIMITS
 from pyarrow import parquet
 from tests.conftest import (
     CloneDatabase,
@@ -31,7 +30,8 @@ from tests.conftest import (
     run_installation,
     settings_for,
 )
-from tests.integration.api.streaming import SAFETY_SECONDS, eventually
+from tests.integration.api.sockets import SAFETY_SECONDS, served_as_goblin_serves
+from tests.integration.api.streaming import eventually
 from tests.integration.api.test_conventions import assert_is_error
 
 PARQUET, ARROW = ExportFormat.PARQUET, ExportFormat.ARROW
@@ -50,18 +50,8 @@ async def serving(
     exports = Exports(limits, has_arrow=has_arrow)
     app = create_app(Settings(_env_file=None))
     app.state.resources = replace(running.resources, exports=exports)
-    config = server_config(app, limits=connections)
-    config.port, config.lifespan = 0, "off"
-    server = Server(config, end_streams=lambda: None)
-    task = asyncio.create_task(server.serve())
-    await server.up.wait()
-    host, port = server.servers[0].sockets[0].getsockname()
-    try:
-        yield f"http://{host}:{port}", exports
-    finally:
-        server.should_exit = True
-        async with asyncio.timeout(SAFETY_SECONDS):
-            await task
+    async with served_as_goblin_serves(app, connections=connections) as address:
+        yield address.url, exports
 
 
 @pytest_asyncio.fixture(scope="module")

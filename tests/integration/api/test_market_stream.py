@@ -21,15 +21,15 @@ from app.main import create_app
 from app.replay import ReplayExchange, replay_exchange
 from app.services.board import Board
 from app.services.market_feed import FeedLimits, MarketFeed
-from app.serving import Server, server_config
+from app.serving import Server
 from tests.conftest import Installation, run_installation, settings_for
+from tests.integration.api.sockets import SAFETY_SECONDS, served_as_goblin_serves
 from tests.integration.api.streaming import Served as EventsServed
 from tests.integration.api.streaming import eventually
 from tests.integration.api.streaming import serving as serving_events
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-SAFETY_SECONDS = 20
 TICKER, BOOK, TRADES = "linear/BTCUSDT/ticker", "spot/ETHUSDT/book", "spot/ETHUSDT/trades"
 CANDLES = "spot/BTCUSDT/candles/1m"
 
@@ -84,18 +84,11 @@ async def serving(running: Installation, limits: FeedLimits | None = None) -> As
     )
     app = create_app(Settings(_env_file=None))
     app.state.resources = replace(resources, market_feed=feed)
-    config = server_config(app)
-    config.port, config.lifespan = 0, "off"
-    server = Server(config, end_streams=app.state.resources.market_feed.close)
-    telling, task = asyncio.create_task(feed.run()), asyncio.create_task(server.serve())
-    await server.up.wait()
-    host, port = server.servers[0].sockets[0].getsockname()
+    telling = asyncio.create_task(feed.run())
     try:
-        yield Served(f"http://{host}:{port}", feed, server, running)
+        async with served_as_goblin_serves(app, end_streams=feed.close) as address:
+            yield Served(address.url, feed, address.server, running)
     finally:
-        server.should_exit = True
-        async with asyncio.timeout(SAFETY_SECONDS):
-            await task
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)
 
