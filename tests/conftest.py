@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -108,9 +109,9 @@ async def exchange() -> AsyncIterator[ReplayExchange]:
         yield running
 
 
-def settings_for(address: DatabaseAddress, exchange_url: str, **changes: object) -> Settings:
+def settings_for(address: DatabaseAddress, exchange_url: str, **changes: Any) -> Settings:
     """Settings of a test's own installation, whatever the environment says."""
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "db_host": address.host,
         "db_port": address.port,
         "db_name": address.database,
@@ -129,7 +130,7 @@ def settings_for(address: DatabaseAddress, exchange_url: str, **changes: object)
         "market_streams": "off",
         **changes,
     }
-    return Settings(_env_file=None, **values)  # type: ignore[arg-type]
+    return Settings(_env_file=None, **values)
 
 
 @dataclass(frozen=True)

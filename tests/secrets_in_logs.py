@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TextIO
 
 import pytest
 from app.core.logging import JsonFormatter, hold_back_libraries
@@ -39,7 +39,7 @@ SERVER_LOGGER: Final = "tests.server"
 """Where tests log what a server of theirs printed."""
 
 
-class _Recorder(logging.StreamHandler):  # type: ignore[type-arg]
+class _Recorder(logging.StreamHandler[TextIO]):
     def __init__(self, file: Path) -> None:
         super().__init__(file.open("w", encoding="utf-8", errors="backslashreplace"))
         self.setFormatter(JsonFormatter())
@@ -65,8 +65,8 @@ class SecretsInLogs:
         self._listen()
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: object) -> None:
-        node.workerinput["log_folder"] = str(self.folder)  # type: ignore[attr-defined]
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput["log_folder"] = str(self.folder)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:

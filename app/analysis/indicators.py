@@ -226,7 +226,7 @@ def _averaged_indices(indices: Floats, period: int) -> Floats:
             accumulate(
                 indices[period:].tolist(),
                 lambda adx, index: (
-                    adx if index != index else (adx * (period - 1) + index) / period  # noqa: PLR0124
+                    adx if index != index else (adx * (period - 1) + index) / period  # noqa: PLR0124 - true of NaN alone
                 ),
                 initial=total / period,
             )

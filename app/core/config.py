@@ -310,7 +310,7 @@ class Settings(BaseSettings):
         bytes_min = JWT_SECRET_BYTES_MIN[self.jwt_algorithm]
         if not secret and is_production:
             problem = "is missing"
-        elif is_production and (secret.lower() in WELL_KNOWN_SECRETS or len(set(secret)) < 8):  # noqa: PLR2004
+        elif is_production and (secret.lower() in WELL_KNOWN_SECRETS or len(set(secret)) < 8):  # noqa: PLR2004 - different letters
             problem = "is well known or trivial"
         elif secret and len(secret.encode()) < bytes_min:
             problem = "is too short"

@@ -26,7 +26,7 @@ class Metrics:
 
     def __init__(self, *, version: str) -> None:
         # One more series for each counter, which nobody reads.
-        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs says no types
         self.registry = CollectorRegistry()
         self.in_flight = 0
         self._requests = Counter(

@@ -27,7 +27,7 @@ def import_pyarrow() -> Any:
     """The module pyarrow. Raises ImportError that says how to get it."""
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra that only researchers need
-        import pyarrow.csv  # noqa: PLC0415
+        import pyarrow.csv  # noqa: PLC0415 - as above
     except ImportError:
         raise ImportError(PYARROW_MISSING) from None
     return pa

@@ -60,7 +60,7 @@ def _pandas() -> Any:
 
 def _polars() -> Any:
     try:
-        import polars as pl  # noqa: PLC0415
+        import polars as pl  # noqa: PLC0415 - another extra
     except ImportError:
         raise ImportError(POLARS_MISSING) from None
     return pl

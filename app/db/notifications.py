@@ -44,7 +44,7 @@ async def open_channel(
     Raises DatabaseUnavailable, also when the connection is lost inside the block.
     """
 
-    def heard(connection: asyncpg.Connection, pid: int, channel: str, text: str) -> None:  # noqa: ARG001
+    def heard(_: asyncpg.Connection, pid: int, _channel: str, text: str) -> None:
         if pid != own_pid:
             hear(text)
 

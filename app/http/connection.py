@@ -114,7 +114,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._arrival: asyncio.TimerHandle | None = None
         self._delivery: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
         """Begin to wait for a request, unless there are too many who are waited for."""
         super().connection_made(transport)
         excess = len(self.connections) - self._limits.connections

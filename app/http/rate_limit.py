@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from http import HTTPStatus
 from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
@@ -138,7 +139,7 @@ class RateLimit:
             self._known.move_to_end(credential)
             if len(self._known) > CALLERS_MAX:
                 self._known.popitem(last=False)
-        elif status == 401:  # noqa: PLR2004
+        elif status == HTTPStatus.UNAUTHORIZED:
             self._known.pop(credential, None)
 
     def _headers(self, verdict: Verdict, name: str) -> list[tuple[bytes, bytes]]:

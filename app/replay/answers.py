@@ -31,7 +31,7 @@ KLINE_LIMIT_MAX: Final = 1000
 FUNDING_MS: Final = 8 * HOUR_MS
 
 
-def server_time(market: Market, now_ms: int, query: Query) -> Result:  # noqa: ARG001  one shape
+def server_time(_: Market, now_ms: int, _query: Query) -> Result:
     """GET /v5/market/time: the clock; it has no digits below a millisecond."""
     return {"timeSecond": str(now_ms // 1000), "timeNano": str(now_ms * 1_000_000)}
 

@@ -155,7 +155,7 @@ def _redirect(answer: Answer, fault: Fault) -> Answer:
 
 
 def _business_error(code: int, message: str) -> Change:
-    def change(answer: Answer, fault: Fault) -> Answer:  # noqa: ARG001  one shape
+    def change(answer: Answer, _: Fault) -> Answer:
         document = envelope({}, code=code, message=message, time_ms=answer.document["time"])
         return replace(answer, document=document, body=encoded(document))
 
@@ -211,7 +211,7 @@ def _price(raw: str | None) -> Change:
     return change
 
 
-def _without_price(document: dict[str, Any], fault: Fault) -> None:  # noqa: ARG001  one shape
+def _without_price(document: dict[str, Any], _: Fault) -> None:
     for item in _items(document):
         item.pop("lastPrice", None)
 
@@ -229,7 +229,7 @@ def _wrong_category(document: dict[str, Any], fault: Fault) -> None:
     document["result"]["category"] = fault.value or "inverse"
 
 
-def _empty_list(document: dict[str, Any], fault: Fault) -> None:  # noqa: ARG001  one shape
+def _empty_list(document: dict[str, Any], _: Fault) -> None:
     document["result"]["list"] = []
 
 
@@ -241,7 +241,7 @@ def _shifted_time(sign: int) -> Callable[[dict[str, Any], Fault], None]:
     return change_document
 
 
-def _cut(answer: Answer, fault: Fault) -> Answer:  # noqa: ARG001  one shape
+def _cut(answer: Answer, _: Fault) -> Answer:
     body = encoded(answer.document)
     return replace(answer, body=body[: len(body) // 2])
 
@@ -270,7 +270,7 @@ def _compressed_mebibyte() -> bytes:
 
 def _sent(**how: Any) -> Change:
     """The answer with these fields."""
-    return lambda answer, fault: replace(answer, **how)  # noqa: ARG005  one shape
+    return lambda answer, _: replace(answer, **how)
 
 
 def _seconds(field: str, default: float) -> Change:

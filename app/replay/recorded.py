@@ -108,7 +108,7 @@ class RecordedHistory:
     """Candles of one instrument from its files, in order of preference: finest first."""
 
     def __init__(self, tracks: Sequence[Track]) -> None:
-        self._tracks = tracks
+        self.tracks = tracks
         self._rows: dict[Interval, tuple[list[int], list[Candle]]] = {}
 
     def at(self, instant_ms: int) -> Candle | None:
@@ -147,7 +147,7 @@ class RecordedHistory:
         known = known_spec(category, symbol)
         if known is not None:
             return known
-        sample = self._tracks[0].candles[:SAMPLE]
+        sample = self.tracks[0].candles[:SAMPLE]
         prices = [price for row in sample for price in (row.open, row.high, row.low, row.close)]
         return spec_like(
             category,
@@ -157,7 +157,7 @@ class RecordedHistory:
         )
 
     def _track_at(self, instant_ms: int) -> Track | None:
-        return next((track for track in self._tracks if track.covers(instant_ms)), None)
+        return next((track for track in self.tracks if track.covers(instant_ms)), None)
 
     def _candles(self, interval: Interval) -> tuple[list[int], list[Candle]]:
         """All candles of an interval, each from the most complete source that there is.
@@ -167,10 +167,10 @@ class RecordedHistory:
         """
         if interval not in self._rows:
             best: dict[int, tuple[tuple[int, bool, bool], Candle]] = {}
-            for track in self._tracks:
+            for track in self.tracks:
                 if not divides(track.interval, interval):
                     continue
-                is_own = track.category is self._tracks[0].category
+                is_own = track.category is self.tracks[0].category
                 is_exact = track.interval == interval
                 for covered_ms, candle in _resampled(track, interval):
                     merit = (covered_ms, is_own, is_exact)

@@ -160,7 +160,7 @@ class Session:
         try:
             request = json.loads(raw)
             if not isinstance(request, dict):
-                raise TypeError("not an object")  # noqa: TRY301
+                raise TypeError("not an object")  # noqa: TRY301 - answered like the rest
         except (ValueError, TypeError, RecursionError) as error:
             return self._verdict("", {}, refusal=f"Failed to decode incoming data:{error}")
         op, names = request.get("op"), request.get("args", [])

@@ -146,7 +146,7 @@ def _edited(
     return make
 
 
-def _crossed(document: dict[str, Any], fault: Fault) -> None:  # noqa: ARG001  one shape
+def _crossed(document: dict[str, Any], _: Fault) -> None:
     document["data"]["b"].append(["999999999", "1"])
 
 
@@ -154,7 +154,7 @@ def _price(document: dict[str, Any], fault: Fault) -> None:
     document["data"]["lastPrice"] = fault.value or "NaN"
 
 
-def _without_price(document: dict[str, Any], fault: Fault) -> None:  # noqa: ARG001  one shape
+def _without_price(document: dict[str, Any], _: Fault) -> None:
     document["data"].pop("lastPrice", None)
 
 
@@ -163,16 +163,16 @@ SNAPSHOT: Final = '"type":"snapshot"'
 SURPRISE: Final = b'{"topic":"surprise.BTCUSDT","type":"snapshot","ts":1,"data":{}}'
 
 MESSAGE_KINDS: Final[Mapping[str, _Change]] = {
-    "stream_gap": _Change(lambda raw, fault: [], of="orderbook.", only=DELTA),  # noqa: ARG005
-    "stream_no_snapshot": _Change(lambda raw, fault: [], only=SNAPSHOT),  # noqa: ARG005
+    "stream_gap": _Change(lambda *_: [], of="orderbook.", only=DELTA),
+    "stream_no_snapshot": _Change(lambda *_: [], only=SNAPSHOT),
     "stream_crossed": _Change(_edited(_crossed), of="orderbook.", only=DELTA),
     "stream_price": _Change(_edited(_price), of="tickers."),
     "stream_price_absent": _Change(_edited(_without_price), of="tickers."),
-    "stream_unknown_topic": _Change(lambda raw, fault: [*raw, SURPRISE]),  # noqa: ARG005
-    "stream_malformed": _Change(lambda raw, fault: [one[: len(one) // 2] for one in raw]),  # noqa: ARG005
-    "stream_garbage": _Change(lambda raw, fault: [bytes(range(128, 256))]),  # noqa: ARG005
-    "stream_big": _Change(lambda raw, fault: [b" " * BIG_BYTES + raw[0]]),  # noqa: ARG005
-    "stream_duplicate": _Change(lambda raw, fault: raw * 2),  # noqa: ARG005
+    "stream_unknown_topic": _Change(lambda raw, _: [*raw, SURPRISE]),
+    "stream_malformed": _Change(lambda raw, _: [one[: len(one) // 2] for one in raw]),
+    "stream_garbage": _Change(lambda *_: [bytes(range(128, 256))]),
+    "stream_big": _Change(lambda raw, _: [b" " * BIG_BYTES + raw[0]]),
+    "stream_duplicate": _Change(lambda raw, _: raw * 2),
     "stream_flood": _Change(lambda raw, fault: raw * int(fault.value or FLOOD)),
 }
 """What can happen to a message, in the order in which it does."""

@@ -178,8 +178,8 @@ async def close_order_by_path(
 async def list_orders(
     user: CurrentUser,
     resources: ResourcesOf,
-    active: Annotated[bool, Query(description="Only active orders.")] = False,  # noqa: FBT002
-    active_only: Annotated[bool, Query(description="The same as `active`.")] = False,  # noqa: FBT002
+    active: Annotated[bool, Query(description="Only active orders.")] = False,  # noqa: FBT002 - FastAPI passes it by name
+    active_only: Annotated[bool, Query(description="The same as `active`.")] = False,  # noqa: FBT002 - FastAPI passes it by name
     symbol: Annotated[FilterSymbol | None, Query()] = None,
     epoch: Epoch = None,
     as_of: AsOf = None,

@@ -24,7 +24,7 @@ router = Router(prefix="/strategy", tag="strategy")
 async def list_strategies(
     user: CurrentUser,
     resources: ResourcesOf,
-    include_deleted: Annotated[bool, Query()] = True,  # noqa: FBT002
+    include_deleted: Annotated[bool, Query()] = True,  # noqa: FBT002 - FastAPI passes it by name
 ) -> StandardResponse[StrategyList]:
     """Newest first."""
     async with resources.db.connection() as conn:

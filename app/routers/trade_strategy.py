@@ -30,7 +30,7 @@ router = Router(prefix="/trade-strategy", tag="trade-strategy")
 async def list_trade_strategies(
     user: CurrentUser,
     resources: ResourcesOf,
-    include_deleted: Annotated[bool, Query()] = True,  # noqa: FBT002
+    include_deleted: Annotated[bool, Query()] = True,  # noqa: FBT002 - FastAPI passes it by name
 ) -> StandardResponse[TradeStrategyList]:
     """Newest first."""
     async with resources.db.connection() as conn:

@@ -146,7 +146,7 @@ def csv_page(page: CandlePage) -> bytes:
 
 def _import_pyarrow() -> Any:
     import pyarrow as pa  # noqa: PLC0415 - optional
-    import pyarrow.parquet  # noqa: PLC0415
+    import pyarrow.parquet  # noqa: PLC0415 - as above
 
     return pa
 

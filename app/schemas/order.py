@@ -56,13 +56,13 @@ class OrderOut(BaseModel):
     created_at: Instant
     updated_at: Instant
     diff: Money | None = Field(None, description="sell_price - buy_price")
-    buyAggregate: Money = Field(  # noqa: N815
+    buyAggregate: Money = Field(  # noqa: N815 - the wire's name
         description="What the balance fell by.", examples=["1040.00500000000000000000"]
     )
-    sellAggregate: Money | None = Field(  # noqa: N815
+    sellAggregate: Money | None = Field(  # noqa: N815 - the wire's name
         None, description="What the balance rose by."
     )
-    diffDollar: Money = Field(  # noqa: N815
+    diffDollar: Money = Field(  # noqa: N815 - the wire's name
         description="sellAggregate - buyAggregate once closed, else 0.",
         examples=["0.00000000000000000000"],
     )

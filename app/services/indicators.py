@@ -41,6 +41,7 @@ from app.domain.indicators import (
 from app.services.candles import CandlePage, CandleQuery, CandleReader
 
 PERIOD_MAX: Final = 200
+PARAMETER_CHARACTERS_MAX: Final = 10
 MEMORY_CANDLES_MAX: Final = 4000
 EXPONENTIAL: Final = 10
 WILDER: Final = 19
@@ -268,7 +269,7 @@ def _values(
 
 def _number(name: str, parameter: str, text: str, *, whole: bool) -> float:
     digits = text.replace(".", "", 0 if whole else 1)
-    if not (digits.isascii() and digits.isdigit() and len(text) <= 10):  # noqa: PLR2004
+    if not (digits.isascii() and digits.isdigit() and len(text) <= PARAMETER_CHARACTERS_MAX):
         kind = "a whole number" if whole else "a plain number"
         raise IndicatorRefused(f"{name}: {parameter} has to be {kind}, for example {name}:14")
     number = int(text) if whole else float(text)

@@ -82,7 +82,7 @@ class Once:
             raise RequestInProgress from None
 
     async def _keep(self, refusal: GoblinError) -> Answer:
-        async def answer_with_it(conn: Connection, locked: LockedUser) -> Answer:  # noqa: ARG001
+        async def answer_with_it(_conn: Connection, _locked: LockedUser) -> Answer:
             return self.refuse(refusal)
 
         return await self._in_transaction(answer_with_it)

@@ -127,7 +127,8 @@ class Faults:
             if self._overtaken_at not in query:
                 return await run()
             self._overtaken_at = None
-            return await asyncpg.Connection.fetchrow(conn, "SELECT WHERE false")  # type: ignore[no-any-return]
+            nothing: T = await asyncpg.Connection.fetchrow(conn, "SELECT WHERE false")
+            return nothing
         self.seen += 1
         fault = self._fault
         if fault is None or not self._is_due(query):
@@ -160,7 +161,7 @@ class Faults:
 def faulty_connections(faults: Faults) -> type[asyncpg.Connection]:
     """What to make a pool of; everything but the faults is real."""
 
-    class FaultyConnection(asyncpg.Connection):  # type: ignore[misc]
+    class FaultyConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg says no types
         async def execute(self, query: str, *args: Any, **options: Any) -> Any:
             run = super().execute
             return await faults.around(self, query, lambda: run(query, *args, **options))

@@ -238,7 +238,8 @@ async def test_every_open_stream_ends_soon_after_its_credential_was_revoked_else
     pair: Pair,
     elsewhere: Served,
     end: Callable[[Pair, Person], Coroutine[Any, Any, None]],
-    by_key: bool,  # noqa: FBT001
+    *,
+    by_key: bool,
     said: str,
 ) -> None:
     person, other = await new_person(pair.first), await new_person(pair.first)

@@ -47,7 +47,7 @@ async def test_no_snapshot_ever_shows_money_that_came_from_nowhere_or_went_there
     for here, there in people:
         stored = await books.fetchval("SELECT balance FROM users WHERE id = $1", here.user.id)
         assert await here.balance() == await there.balance() == stored
-    print(f"\nbank: {len(seen)} changes, {sum(snapshots)} snapshots")  # noqa: T201
+    print(f"\nbank: {len(seen)} changes, {sum(snapshots)} snapshots")  # noqa: T201 - shown where it fails
 
 
 async def count_again_and_again(address: DatabaseAddress, is_over: asyncio.Event) -> int:

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 
 import asyncpg
 import pytest
@@ -15,7 +16,7 @@ from app.domain.answers import Answer
 from app.domain.errors import GoblinError, Unavailable
 from app.domain.users import UserGone, UserId
 from app.replay import ReplayExchange
-from app.services.decisions import Deposit
+from app.services.decisions import Decision, Deposit
 from app.services.desk import Desk, open_desk
 from app.services.settlement import Asked
 from tests.concurrency.cases import SETTLING, ask, post
@@ -115,8 +116,8 @@ async def test_what_one_user_asks_at_once_happens_in_that_order(counted: Counted
     balances: list[Decimal] = []
 
     def remember(asked: Asked) -> Asked:
-        def respond(decision: object) -> Answer:
-            balances.append(decision.user.balance)  # type: ignore[attr-defined]
+        def respond(decision: Decision) -> Answer:
+            balances.append(decision.user.balance)
             return Answer(status=200, body="")
 
         return replace(asked, respond=respond)
@@ -131,9 +132,7 @@ async def test_a_buy_a_close_and_another_buy_of_one_symbol_at_once_are_all_decid
 ) -> None:
     (person,) = await counted.people(1)
     close = {"method": "DELETE", "url": "/order/BTCUSDT"}
-    answers = await at_once(
-        [lambda r=r: ask(person, r) for r in (BUY, close, BUY, close, BUY)]  # type: ignore[misc]
-    )
+    answers = await at_once([partial(ask, person, r) for r in (BUY, close, BUY, close, BUY)])
     statuses = [answer.status_code for answer in answers]
     assert set(statuses) <= {200, 201, 400}
     active = await books.fetchval(
@@ -154,7 +153,7 @@ async def test_a_request_that_cannot_be_written_is_refused_alone(
         FOR EACH ROW WHEN (NEW.user_id = {cursed.user.id}) EXECUTE FUNCTION curse();
     """)
     try:
-        answers = await at_once([lambda p=p: ask(p, DEPOSIT) for p in people])  # type: ignore[misc]
+        answers = await at_once([partial(ask, person, DEPOSIT) for person in people])
     finally:
         await watcher.execute("DROP TRIGGER curse ON ledger_transfers; DROP FUNCTION curse()")
     assert [answer.status_code for answer in answers] == [

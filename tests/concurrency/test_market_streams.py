@@ -224,14 +224,14 @@ async def test_a_lease_is_held_by_one_and_its_term_never_comes_again(
     clone: CloneDatabase,
 ) -> None:
     address = await clone()
-    hold = {"name": "test", "seconds": 60.0, "retry_seconds": 0.02}
+    hold = partial(hold_lease, address, name="test", seconds=60.0, retry_seconds=0.02)
     conn = await asyncpg.connect(**address.connect_arguments())
-    async with hold_lease(address, holder="a", **hold) as first:  # type: ignore[arg-type]
+    async with hold(holder="a") as first:
         assert await leases.take_lease(conn, name="test", holder="b", seconds=60) is None
         assert await leases.lock_lease(conn, name="test", term=first.term)
         await first.renew()
     # Left in order, it is free at once.
-    async with hold_lease(address, holder="b", **hold) as second:  # type: ignore[arg-type]
+    async with hold(holder="b") as second:
         assert second.term == first.term + 1
         assert not await leases.lock_lease(conn, name="test", term=first.term)
         assert not await leases.renew_lease(conn, name="test", term=first.term, seconds=60)

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -102,13 +102,13 @@ async def test_orders_and_closes_of_one_symbol_take_turns(
 ) -> None:
     """Opened and closed alternate: there are as many closes as opens, or one less."""
     here, there = await pair.person(balance="1000000")
-    calls: list[Callable[[], object]] = []
+    calls: list[Callable[[], Awaitable[httpx.Response]]] = []
     for person in (here, there) * 10:
         calls.append(
             partial(person.client.post, "/order", json={"symbol": "SOLUSDT", "quantity": "1"})
         )
         calls.append(partial(person.client.delete, "/order/SOLUSDT"))
-    answers = await at_once(calls)  # type: ignore[arg-type]
+    answers = await at_once(calls)
     assert set(codes(answers)) <= {"rejection", "order_not_found"}
     told = await books.fetch(
         "SELECT type FROM events WHERE user_id = $1 AND number > 1 ORDER BY number", here.user.id

@@ -250,7 +250,7 @@ def assert_is_replay(again: httpx.Response, first: httpx.Response) -> None:
 async def test_every_life_of_an_account_is_as_the_contract_says(
     pair: Pair, market: Market, watcher: asyncpg.Connection, part: int
 ) -> None:
-    print(f"\nmodel: MODEL_SEED={SEED}, {RUNS // PARTS} runs of {STEPS} steps")  # noqa: T201
+    print(f"\nmodel: MODEL_SEED={SEED}, {RUNS // PARTS} runs of {STEPS} steps")  # noqa: T201 - shown where it fails
     loop = asyncio.get_running_loop()
 
     @seed(SEED + part)

@@ -40,7 +40,7 @@ async def test_two_workers_keep_the_same_promise_whoever_of_them_is_killed() -> 
 
 
 def judge(outcome: Outcome, *, seed: int, kinds: Sequence[str], seconds_max: float) -> None:
-    print(f"\nseed {seed}\n{outcome.report()}")  # noqa: T201
+    print(f"\nseed {seed}\n{outcome.report()}")  # noqa: T201 - shown where it fails
     assert outcome.wrong == []
     assert set(outcome.journal.statuses) <= {200, 201, 409, 503}, outcome.log
     for complaint in ("unexpected error", "was never retrieved", "was never awaited"):

@@ -100,7 +100,7 @@ async def test_ctrl_c_keeps_what_is_stored_and_the_same_command_goes_on(
         )  # fmt: skip
         if interrupt:
             before = exchange.requests.count(KLINE)
-            while exchange.requests.count(KLINE) < before + 4:  # noqa: ASYNC110
+            while exchange.requests.count(KLINE) < before + 4:  # noqa: ASYNC110 - of a server
                 await asyncio.sleep(0.05)
             process.send_signal(signal.SIGINT)
         output, errors = await process.communicate()

@@ -219,7 +219,7 @@ async def test_what_copy_does_not_take_is_still_answered(here: Settings) -> None
     with pytest.raises(asyncpg.InterfaceError, match="expects 1 argument"):
         await query_to_dataframe("SELECT $1::int", settings=here)
     with pytest.raises(ValueError, match="engine is 'pandas', 'polars' or 'arrow', not 'dask'"):
-        await query_to_dataframe("SELECT 1", engine="dask", settings=here)  # type: ignore[call-overload]
+        await query_to_dataframe("SELECT 1", engine="dask", settings=here)  # type: ignore[call-overload]  # on purpose
 
 
 async def test_limits_say_what_to_do_and_can_be_lifted(here: Settings) -> None:

@@ -67,10 +67,14 @@ async def recording(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[R
         made.first_ms = clock.now_ms()
         working = asyncio.create_task(record(recorder, exchange.stream_url, until=until))
         await eventually(lambda: min(recorder.counts.values()) >= 4)  # each topic's first word
-        for _ in range(90):
+
+        async def ten_seconds() -> None:
             before = dict(recorder.counts)
             clock.advance(10_000)
-            await eventually(lambda before=before: recorder.counts != before)  # type: ignore[misc]
+            await eventually(lambda: recorder.counts != before)
+
+        for _ in range(90):
+            await ten_seconds()
         await asyncio.sleep(0.2)
         made.last_ms = clock.now_ms()
         until.set()

@@ -76,7 +76,7 @@ def test_a_delta_twice_or_late_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("is_snapshot", [True, False])
-def test_update_number_one_is_the_whole_book_whatever_it_is_called(is_snapshot: bool) -> None:  # noqa: FBT001
+def test_update_number_one_is_the_whole_book_whatever_it_is_called(*, is_snapshot: bool) -> None:
     book = started()
     assert book.apply(change(1, bids={"50": "1"}, asks={"51": "1"}, snapshot=is_snapshot))
     assert prices(book) == (["50"], ["51"])

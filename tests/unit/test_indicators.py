@@ -193,7 +193,7 @@ def test_an_average_of_a_window_does_not_remember_what_left_it() -> None:
     [
         (lambda: whole.sma([1.0], 0), "period"),
         (lambda: single.Sma(1001), "period"),
-        (lambda: single.Ema(2.5), "period"),  # type: ignore[arg-type]
+        (lambda: single.Ema(2.5), "period"),  # type: ignore[arg-type]  # on purpose
         (lambda: whole.macd([1.0], 26, 12), "fast"),
         (lambda: single.Macd(12, 12), "fast"),
         (lambda: whole.macd([1.0], signal=0), "signal"),

@@ -68,7 +68,8 @@ AMOUNTS = st.decimals("0.0001", "20", places=4)
 
 @given(quantity=AMOUNTS, step=AMOUNTS, least=AMOUNTS, most=AMOUNTS | st.none(),
        amount=AMOUNTS | st.none(), price=AMOUNTS)  # fmt: skip
-def test_the_nearest_allowed_quantity_is_allowed_and_an_allowed_one_is_the_nearest(  # noqa: PLR0917
+def test_the_nearest_allowed_quantity_is_allowed_and_an_allowed_one_is_the_nearest(
+    *,
     quantity: Decimal,
     step: Decimal,
     least: Decimal,

@@ -2,6 +2,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 from app.core.logging import REQUEST_LOGGER, configure_logging
@@ -57,9 +58,11 @@ def test_a_terminal_gets_readable_lines() -> None:
 
 
 @pytest.mark.parametrize("style", ["json", "text"])
-def test_nothing_that_is_logged_can_forge_a_line_or_colour_a_terminal(style: str) -> None:
+def test_nothing_that_is_logged_can_forge_a_line_or_colour_a_terminal(
+    style: Literal["json", "text"],
+) -> None:
     stream = io.StringIO()
-    configure_logging(level="INFO", style=style, stream=stream)  # type: ignore[arg-type]
+    configure_logging(level="INFO", style=style, stream=stream)
     logging.getLogger("app").warning("x\nforged \x1b[31m \u2028 line")
     assert stream.getvalue().count("\n") == 1
     assert "\x1b" not in stream.getvalue()
@@ -67,9 +70,9 @@ def test_nothing_that_is_logged_can_forge_a_line_or_colour_a_terminal(style: str
 
 
 @pytest.mark.parametrize("style", ["json", "text"])
-def test_an_exception_is_logged_with_its_traceback(style: str) -> None:
+def test_an_exception_is_logged_with_its_traceback(style: Literal["json", "text"]) -> None:
     stream = io.StringIO()
-    configure_logging(level="INFO", style=style, stream=stream)  # type: ignore[arg-type]
+    configure_logging(level="INFO", style=style, stream=stream)
     try:
         raise ValueError("the reason")
     except ValueError:

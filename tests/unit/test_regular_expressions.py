@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 import re
 import time
+from typing import Any
 
 import app
 import pytest
@@ -14,7 +15,7 @@ SECONDS_MAX = 2.0
 thousandth of this."""
 
 
-def expressions() -> dict[str, re.Pattern[str] | re.Pattern[bytes]]:
+def expressions() -> dict[str, re.Pattern[Any]]:
     found = {}
     for module in pkgutil.walk_packages(app.__path__, "app."):
         if module.name.endswith("__main__"):
@@ -46,6 +47,6 @@ def test_an_expression_is_done_with_fifty_thousand_characters_at_once(name: str)
         for end in ("", "!", "\n", " x"):
             text = (part * LENGTH)[:LENGTH] + end
             subject = text.encode() if isinstance(expression.pattern, bytes) else text
-            expression.fullmatch(subject)  # type: ignore[arg-type]
-            expression.match(subject)  # type: ignore[arg-type]
+            expression.fullmatch(subject)
+            expression.match(subject)
             assert time.perf_counter() - started < SECONDS_MAX, (part, end)

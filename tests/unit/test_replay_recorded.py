@@ -10,7 +10,7 @@ from app.replay.candles import DAY_MS, MINUTE_MS, Interval
 from app.replay.clock import parse_instant_ms
 from app.replay.errors import UnreadableRecording
 from app.replay.market import Instrument, Market
-from app.replay.recorded import Track, recorded_market
+from app.replay.recorded import RecordedHistory, Track, recorded_market
 
 PROJECT = Path(__file__).parents[2]
 CANDLES = PROJECT.parent / "shared" / "data" / "candles"
@@ -262,7 +262,8 @@ def test_the_folder_of_recorded_candles_opens_without_reading_a_candle(candles: 
     tracks: list[Track] = [
         track
         for instrument in market.instruments.values()
-        for track in instrument.history._tracks  # type: ignore[attr-defined]  # noqa: SLF001
+        if isinstance(instrument.history, RecordedHistory)
+        for track in instrument.history.tracks
     ]
     assert len(tracks) > 20
     assert not any("candles" in vars(track) for track in tracks)

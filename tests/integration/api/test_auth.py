@@ -5,6 +5,7 @@ import os
 import httpx
 import jwt
 import pytest
+from passlib.hash import bcrypt
 from tests.conftest import SECRET, Installation
 from tests.integration.api.test_conventions import assert_is_error
 
@@ -115,8 +116,6 @@ async def test_eight_simultaneous_registrations_of_one_address_make_one_account(
 async def test_a_plain_bcrypt_hash_is_renewed_by_logging_in(
     installation: Installation, anonymous: httpx.AsyncClient
 ) -> None:
-    from passlib.hash import bcrypt  # noqa: PLC0415
-
     sent = registration()
     await anonymous.post("/auth/register", json=sent)
     async with installation.resources.db.connection() as conn:

@@ -147,7 +147,8 @@ async def test_a_client_that_does_not_read_its_answers_is_cut_off(hurried: Serve
         sock = hurried.lazy_socket()
         reader, writer = await asyncio.open_connection(sock=sock, limit=2**10)
         stack.callback(writer.transport.abort)
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        assert isinstance(writer.transport, asyncio.Transport)
+        writer.transport.pause_reading()
         request = GOOD.replace(b"/ ", b"/openapi.json ", 1)
         async with asyncio.timeout(20):
             with pytest.raises(ConnectionError):
@@ -269,7 +270,7 @@ async def until_served(url: str) -> None:
     """Ask until there is room; the server tells nobody when."""
     lone = GOOD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     async with asyncio.timeout(10):
-        while (await ask(url, lone)).status != 200:  # noqa: ASYNC110
+        while (await ask(url, lone)).status != 200:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.05)
 
 

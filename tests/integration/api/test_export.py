@@ -366,11 +366,15 @@ async def test_exports_at_once_are_bounded_and_one_that_is_not_read_is_cut_off(
     await fill(installation, bob, 60_000)
     limits = ExportLimits(per_process=2, per_user=1, send_seconds=2.0)
     async with serving(installation, limits) as (url, exports):
+
+        async def until_running(count: int) -> None:
+            await eventually(lambda: exports.count == count)
+
         sockets = []
         try:
             for person, running in ((ada, 1), (bob, 2)):
                 sockets.append(slow_reader(url, person))
-                await eventually(lambda wanted=running: exports.count == wanted)  # type: ignore[misc]
+                await until_running(running)
                 async with reading(url, ada) as client:
                     refused = await client.get("/export/orders")
                 assert_is_error(refused, 429, "too_many_exports")

@@ -237,7 +237,7 @@ async def test_without_a_database_the_metrics_say_so_and_answer(own: Installatio
 
 async def test_a_discrepancy_of_the_ledger_raises_the_alarm_here_too(own: Installation) -> None:
     async with asyncio.timeout(20):  # the first run of the reconciler would clear the alarm
-        while "reconciler" not in (await scrape(own)).label("job"):  # noqa: ASYNC110
+        while "reconciler" not in (await scrape(own)).label("job"):  # noqa: ASYNC110 - only a scrape tells
             await asyncio.sleep(0.05)
     calm = await scrape(own)
     assert calm.samples["goblin_ledger_alarm", frozenset()] == 0

@@ -14,6 +14,7 @@ from tests.conftest import Installation, Person, run_installation, settings_for
 from tests.integration.api.sockets import served_as_goblin_serves
 from tests.integration.api.test_conventions import assert_is_error
 from tests.integration.api.test_security_headers import assert_is_guarded
+from websockets.typing import Origin
 
 DESK, LOCAL = "https://desk.example.com", "http://localhost:5173"
 FOREIGN = [
@@ -142,11 +143,12 @@ async def test_a_foreign_page_cannot_open_a_websocket(
     for running, own in ((listed, [DESK, LOCAL]), (installation, [])):
         async with served_as_goblin_serves(running.app) as address:
             url = f"ws://127.0.0.1:{address.port}/ws/events"
-            for origin in (*own, f"http://127.0.0.1:{address.port}", None):
-                async with websockets.connect(url, origin=origin):  # type: ignore[arg-type]
+            allowed = (*own, f"http://127.0.0.1:{address.port}")
+            for origin in (*map(Origin, allowed), None):
+                async with websockets.connect(url, origin=origin):
                     pass
             others = (*FOREIGN, f"http://127.0.0.1:{address.port + 1}", "http://127.0.0.1")
-            for origin in (*others, *(() if own else (DESK,))):
+            for origin in map(Origin, (*others, *(() if own else (DESK,)))):
                 with pytest.raises(websockets.InvalidStatus) as refused:
                     async with websockets.connect(url, origin=origin):
                         pass

@@ -1,5 +1,7 @@
 """What every answer tells a browser, whatever the answer is."""
 
+from typing import Any
+
 import httpx
 import pytest
 from fastapi.routing import APIRoute
@@ -59,8 +61,9 @@ async def test_every_kind_of_answer_has_the_security_headers(
     anonymous: httpx.AsyncClient, method: str, path: str, status: int
 ) -> None:
     content = b"x" * (1_000_001 if status == 413 else 1)
-    body = {"content": content, "headers": {"Content-Type": "application/json"}}
-    response = await anonymous.request(method, path, **(body if method == "POST" else {}))  # type: ignore[arg-type]
+    headers = {"Content-Type": "application/json"}
+    body: dict[str, Any] = {"content": content, "headers": headers} if method == "POST" else {}
+    response = await anonymous.request(method, path, **body)
     assert response.status_code == status
     assert_is_guarded(response)
 

@@ -10,7 +10,7 @@ from app.domain.instruments import Symbol
 
 BTCUSDT = Symbol("BTCUSDT")
 TIME_MS = 1_692_163_162_284
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "retCode": 0,
     "retMsg": "OK",
     "result": {"category": "spot", "list": [{"symbol": "BTCUSDT", "lastPrice": "29208.01"}]},

@@ -222,9 +222,9 @@ async def test_a_redirect_is_not_followed() -> None:
         changed(result={"category": "spot", "list": [None]}),
         changed(result={"category": "spot", "list": [[]]}),
         changed(result={"category": "", "list": []}),
-        changed(result={"list": ANSWER["result"]["list"]}),  # type: ignore[index]
-        changed(result={"category": "linear", "list": ANSWER["result"]["list"]}),  # type: ignore[index]
-        changed(result={"category": "spot", "list": ANSWER["result"]["list"] * 2}),  # type: ignore[index]
+        changed(result={"list": ANSWER["result"]["list"]}),
+        changed(result={"category": "linear", "list": ANSWER["result"]["list"]}),
+        changed(result={"category": "spot", "list": ANSWER["result"]["list"] * 2}),
         changed(result={"category": "spot", "list": [{"lastPrice": "1"}]}),
         changed(result={"category": "spot", "list": [{"symbol": "BTCUSDT"}]}),
         priced("1", symbol="ETHUSDT"),

@@ -62,13 +62,14 @@ async def test_a_version_is_given_once(conn: Connection) -> None:
 
 
 async def test_cash_is_never_negative_and_nan_is_no_balance(conn: Connection) -> None:
+    assert isinstance(conn, asyncpg.Connection)
     user_id = await funded(conn)
     for balance in ("-0.00000000000000000001", "NaN"):
         for table, constraint in (
             ("ledger_accounts SET balance = $2 WHERE kind = 'cash' AND user_id = $1", "range"),
             ("users SET balance = $2 WHERE id = $1", "balance_range"),
         ):
-            savepoint = conn.transaction()  # type: ignore[attr-defined]
+            savepoint = conn.transaction()
             await savepoint.start()
             with pytest.raises(asyncpg.CheckViolationError, match=constraint):
                 await conn.execute("UPDATE " + table, user_id, Decimal(balance))
