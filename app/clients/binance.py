@@ -1,7 +1,6 @@
 """Binance spot and AsterDEX futures, which speak alike: prices, candles and instruments."""
 
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
@@ -15,16 +14,8 @@ from app.clients.history import (
     readable_instruments,
     time_ms,
 )
-from app.clients.venue_http import (
-    DEFAULT_PAUSES,
-    RESPONSE_BYTES_MAX,
-    Answer,
-    Pauses,
-    VenueHttp,
-    wall_clock_ms,
-)
+from app.clients.venue_http import RESPONSE_BYTES_MAX, Answer, VenueClient
 from app.domain.candles import Candle, Interval, Span, advance
-from app.domain.circuits import VenueState
 from app.domain.instruments import (
     Category,
     CategoryNotListed,
@@ -48,12 +39,8 @@ UNAVAILABLE_CODES: Final = frozenset({-1000, -1001, -1006, -1007, -1008})
 HTTP_DATE: Final = "%a, %d %b %Y %H:%M:%S GMT"
 
 
-class BinanceClient:
-    """The ports PriceSource and MarketSource for Binance spot.
-
-    `http` comes from `venue_http_client` and stays the caller's to close. A call takes at
-    most `timeout_seconds`, connecting and waiting for a free connection included.
-    """
+class BinanceClient(VenueClient):
+    """The ports PriceSource and MarketSource for Binance spot."""
 
     venue: ClassVar[str] = "Binance"
     categories: ClassVar[Sequence[Category]] = (Category.SPOT,)
@@ -61,30 +48,6 @@ class BinanceClient:
     request_seconds_min: ClassVar[float] = 0.05  # of weight 2; 6,000 a minute are allowed
     _base: ClassVar[str] = "/api/v3"
     _as_venue: ClassVar[Venue] = Venue.BINANCE
-
-    def __init__(
-        self,
-        http: httpx.AsyncClient,
-        *,
-        timeout_seconds: float,
-        pauses: Pauses = DEFAULT_PAUSES,
-        monotonic: Callable[[], float] = time.monotonic,
-        now_ms: Callable[[], int] = wall_clock_ms,
-    ) -> None:
-        self._now_ms = now_ms
-        self._http = VenueHttp(
-            http,
-            venue=self.venue,
-            timeout_seconds=timeout_seconds,
-            pauses=pauses,
-            monotonic=monotonic,
-            now_ms=now_ms,
-        )
-
-    @property
-    def state(self) -> VenueState:
-        """Whether the venue is asked at present."""
-        return self._http.state
 
     async def fetch_quote(self, symbol: Symbol, category: Category) -> Quote:
         """`price`, and the answer's Date header as the venue's time.

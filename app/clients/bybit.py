@@ -1,11 +1,10 @@
 """Bybit v5 public market data: last prices, candles and instruments."""
 
 import itertools
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import unquote
 
 import httpx
@@ -18,9 +17,8 @@ from app.clients.history import (
     readable_instruments,
     time_ms,
 )
-from app.clients.venue_http import DEFAULT_PAUSES, Answer, Pauses, VenueHttp, wall_clock_ms
+from app.clients.venue_http import Answer, VenueClient
 from app.domain.candles import BYBIT_SPELLING, Candle, Interval, Span, advance
-from app.domain.circuits import VenueState
 from app.domain.instruments import (
     Category,
     CategoryNotListed,
@@ -51,40 +49,13 @@ UNAVAILABLE_CODES: Final = frozenset({429, 10000, 10008, 10009, 10010, 10016, 10
 """Busy, failing, or not serving this address. Bybit sends these with HTTP status 200."""
 
 
-class BybitClient:
-    """The ports PriceSource, for all four categories, and MarketSource, for all but options.
+class BybitClient(VenueClient):
+    """The ports PriceSource, for all four categories, and MarketSource, for all but options."""
 
-    `http` comes from `venue_http_client` and stays the caller's to close. A call takes at
-    most `timeout_seconds`, connecting and waiting for a free connection included.
-    """
-
-    venue: Final = "Bybit"
+    venue: ClassVar[str] = "Bybit"
     categories: Final = (Category.SPOT, Category.LINEAR, Category.INVERSE)
     candles_per_request: Final = 1000
     request_seconds_min: Final = 0.02  # 50 a second; the venue allows 120
-
-    def __init__(
-        self,
-        http: httpx.AsyncClient,
-        *,
-        timeout_seconds: float,
-        pauses: Pauses = DEFAULT_PAUSES,
-        monotonic: Callable[[], float] = time.monotonic,
-        now_ms: Callable[[], int] = wall_clock_ms,
-    ) -> None:
-        self._http = VenueHttp(
-            http,
-            venue=self.venue,
-            timeout_seconds=timeout_seconds,
-            pauses=pauses,
-            monotonic=monotonic,
-            now_ms=now_ms,
-        )
-
-    @property
-    def state(self) -> VenueState:
-        """Whether the venue is asked at present."""
-        return self._http.state
 
     async def fetch_quote(self, symbol: Symbol, category: Category) -> Quote:
         """`lastPrice` and the envelope's `time`, which is not compared with our clock.

@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import httpx
 
@@ -280,3 +280,37 @@ class VenueHttp:
                 "upstream_text": repr(text[:LOGGED_LENGTH_MAX]),
             },
         )
+
+
+class VenueClient:
+    """What the clients of all venues have in common: their way to ask, and what comes of it.
+
+    `http` comes from `venue_http_client` and stays the caller's to close. A call takes at
+    most `timeout_seconds`, connecting and waiting for a free connection included.
+    """
+
+    venue: ClassVar[str]
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        timeout_seconds: float,
+        pauses: Pauses = DEFAULT_PAUSES,
+        monotonic: Callable[[], float] = time.monotonic,
+        now_ms: Callable[[], int] = wall_clock_ms,
+    ) -> None:
+        self._now_ms = now_ms
+        self._http = VenueHttp(
+            http,
+            venue=self.venue,
+            timeout_seconds=timeout_seconds,
+            pauses=pauses,
+            monotonic=monotonic,
+            now_ms=now_ms,
+        )
+
+    @property
+    def state(self) -> VenueState:
+        """Whether the venue is asked at present."""
+        return self._http.state
