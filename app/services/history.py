@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.db.connection import Connection
-from app.db.dao import fills, ledger, order_history, orders
+from app.db.dao import fills, ledger, orders
 from app.db.database import Database
 from app.domain.fills import Fill
 from app.domain.instruments import Symbol
@@ -161,7 +161,7 @@ async def _page_at(
     epoch_then, _ = await epoch_and_cash_at(conn, user_id=user.id, at=at)
     chosen = epoch_then if epoch is None else epoch
     return OrderPage(
-        orders=await order_history.get_orders_at(
+        orders=await orders.get_orders_at(
             conn,
             user_id=user.id,
             epoch=chosen,
@@ -171,10 +171,10 @@ async def _page_at(
             limit=limit,
             offset=offset,
         ),
-        total_count=await order_history.count_orders_at(
+        total_count=await orders.count_orders_at(
             conn, user_id=user.id, epoch=chosen, at=at, status=status, symbol=symbol
         ),
-        unique_symbols=await order_history.get_unique_order_symbols_at(
+        unique_symbols=await orders.get_unique_order_symbols_at(
             conn, user_id=user.id, epoch=chosen, at=at
         ),
     )

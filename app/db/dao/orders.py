@@ -1,4 +1,10 @@
-"""The table `transact`: paper orders. They are written by bookings.insert_booking."""
+"""The table `transact`: paper orders, as they are and, in the functions `..._at`, as they were.
+
+They are written by bookings.insert_booking. An order changes once, when it is closed: before
+that instant it was active.
+"""
+
+from datetime import datetime
 
 from app.db.connection import ROWS_AT_ONCE, Connection, Row
 from app.domain.instruments import Symbol
@@ -159,5 +165,89 @@ async def get_unique_order_symbols(
         """,
         user_id,
         epoch,
+    )
+    return sorted(Symbol(row["symbol"]) for row in rows)
+
+
+async def get_orders_at(
+    conn: Connection,
+    *,
+    user_id: UserId,
+    epoch: int,
+    at: datetime,
+    status: OrderStatus | None,
+    symbol: Symbol | None,
+    limit: int,
+    offset: int,
+) -> list[Order]:
+    """The page of orders that was answered at an instant."""
+    rows = conn.cursor(
+        """
+        SELECT id, user_id, epoch, client_order_id, symbol, quantity, buy_price, created_at,
+            CASE WHEN is_closed THEN 2 ELSE 1 END AS status,
+            CASE WHEN is_closed THEN sell_price END AS sell_price,
+            CASE WHEN is_closed THEN updated_at ELSE created_at END AS updated_at
+        FROM (
+            SELECT id, user_id, epoch, client_order_id, symbol, quantity, buy_price, created_at,
+                sell_price, updated_at, status = 2 AND updated_at <= $3 AS is_closed
+            FROM transact
+            WHERE user_id = $1 AND epoch = $2 AND created_at <= $3
+        ) AS known
+        WHERE ($4::int IS NULL OR is_closed = ($4 = 2)) AND ($5::text IS NULL OR symbol = $5)
+        ORDER BY is_closed, created_at DESC, id DESC
+        LIMIT $6 OFFSET $7
+        """,
+        user_id,
+        epoch,
+        at,
+        status,
+        symbol,
+        limit,
+        offset,
+        prefetch=ROWS_AT_ONCE,
+    )
+    return [_order(row) async for row in rows]
+
+
+async def count_orders_at(
+    conn: Connection,
+    *,
+    user_id: UserId,
+    epoch: int,
+    at: datetime,
+    status: OrderStatus | None,
+    symbol: Symbol | None,
+) -> int:
+    """How many orders the filters matched at an instant."""
+    count: int = await conn.fetchval(
+        """
+        SELECT count(*)
+        FROM transact
+        WHERE user_id = $1 AND epoch = $2 AND created_at <= $3
+            AND ($4::int IS NULL OR (status = 2 AND updated_at <= $3) = ($4 = 2))
+            AND ($5::text IS NULL OR symbol = $5)
+        """,
+        user_id,
+        epoch,
+        at,
+        status,
+        symbol,
+    )
+    return count
+
+
+async def get_unique_order_symbols_at(
+    conn: Connection, *, user_id: UserId, epoch: int, at: datetime
+) -> list[Symbol]:
+    """Every symbol ordered in one epoch until an instant, sorted."""
+    rows = await conn.fetch(
+        """
+        SELECT DISTINCT symbol
+        FROM transact
+        WHERE user_id = $1 AND epoch = $2 AND created_at <= $3
+        """,
+        user_id,
+        epoch,
+        at,
     )
     return sorted(Symbol(row["symbol"]) for row in rows)
