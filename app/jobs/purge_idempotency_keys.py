@@ -2,16 +2,16 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from app.db.dao.idempotency_keys import delete_old_keys
 from app.db.database import Database
+from app.jobs.batches import delete_in_batches
 from app.jobs.supervisor import Done, tell_nobody
 
 AGE_MIN: Final = timedelta(hours=24)
-BATCH: Final = 1000
 INTERVAL_SECONDS: Final = 600.0
-PAUSE_SECONDS: Final = 0.1
 
 
 async def run(db: Database, *, done: Done = tell_nobody) -> None:
@@ -23,12 +23,5 @@ async def run(db: Database, *, done: Done = tell_nobody) -> None:
 
 
 async def purge(db: Database) -> int:
-    """Delete the keys older than a day in small batches; return how many."""
-    total = 0
-    while True:
-        async with db.connection() as conn:
-            deleted = await delete_old_keys(conn, age_min=AGE_MIN, limit=BATCH)
-        total += deleted
-        if deleted < BATCH:
-            return total
-        await asyncio.sleep(PAUSE_SECONDS)
+    """Delete the keys that are older than a day; return how many."""
+    return await delete_in_batches(db, partial(delete_old_keys, age_min=AGE_MIN))
