@@ -210,6 +210,10 @@ _PLAIN_PATTERN: Final = r"^[0-9]{1,10}(\.[0-9]{1,20})?$"
 _POSITIVE_PATTERN: Final = r"^(?=.*[1-9])[0-9]{1,10}(\.[0-9]{1,20})?$"
 
 
+def _amount_text(pattern: str, example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
+
+
 def _decimal(pattern: str, smallest: float, description: str) -> WithJsonSchema:
     return WithJsonSchema(
         {
@@ -241,26 +245,14 @@ PositiveAmount = Annotated[
 Money = Annotated[
     Decimal,
     PlainSerializer(format_amount, return_type=str),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": r"^-?[0-9]{1,10}\.[0-9]{20}$",
-            "examples": ["10000.00000000000000000000"],
-        }
-    ),
+    _amount_text(r"^-?[0-9]{1,10}\.[0-9]{20}$", "10000.00000000000000000000"),
 ]
 """On the wire: a string with exactly 20 decimals, never an exponent."""
 
 LedgerMoney = Annotated[
     Decimal,
     PlainSerializer(format_amount, return_type=str),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": r"^-?[0-9]{1,27}\.[0-9]{20}$",
-            "examples": ["10000.00000000000000000000"],
-        }
-    ),
+    _amount_text(r"^-?[0-9]{1,27}\.[0-9]{20}$", "10000.00000000000000000000"),
 ]
 """The same for the balance of a ledger account: venue and funding go below zero, and one
 user's turnover adds up in them beyond what any balance can hold."""
@@ -268,13 +260,7 @@ user's turnover adds up in them beyond what any balance can hold."""
 CashValue = Annotated[
     Decimal,
     PlainSerializer(format_amount, return_type=str),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": r"^[0-9]{1,20}\.[0-9]{20}$",
-            "examples": ["1040.00500000000000000000"],
-        }
-    ),
+    _amount_text(r"^[0-9]{1,20}\.[0-9]{20}$", "1040.00500000000000000000"),
 ]
 """A price times a quantity that nobody has paid: on the wire like money, but without its limit."""
 
