@@ -95,12 +95,11 @@ async def list_candles(
     venue has nothing (gaps), and what could not be had now (missing, X-Missing-Spans).
     """
     write, media_type = _chosen(request.headers.get("Accept", "*/*"))
-    its_venue = venue or resources.listings.price_venue
-    offered = resources.candles.sources[its_venue].categories
+    its_venue, its_category = resources.candles.chosen(venue, category)
     page = await resources.candles.read(
         CandleQuery(
             venue=its_venue,
-            category=category or offered[0],
+            category=its_category,
             symbol=Symbol(symbol),
             interval=interval,
             begin_at=begin_at,

@@ -12,12 +12,7 @@ from app.http.dependencies import ResourcesOf
 from app.http.routing import Router
 from app.schemas.candles import CandleInstant, CandleInterval
 from app.schemas.common import FilledText, PagedResponse, QuoteSymbol
-from app.schemas.indicators import (
-    WANTED_MAX,
-    IndicatorLimit,
-    IndicatorMeta,
-    IndicatorRows,
-)
+from app.schemas.indicators import WANTED_MAX, IndicatorLimit, IndicatorMeta, IndicatorRows
 from app.services.candles import CandleQuery
 from app.services.indicators import IndicatorRefused, parse_wanted, read_indicators
 
@@ -65,13 +60,12 @@ async def list_indicators(
     left. OBV and VWAP begin with the first candle of the page.
     """
     wanted = list({each.label: each for each in map(parse_wanted, indicator)}.values())
-    its_venue = venue or resources.listings.price_venue
-    offered = resources.candles.sources[its_venue].categories
+    its_venue, its_category = resources.candles.chosen(venue, category)
     page = await read_indicators(
         resources.candles,
         CandleQuery(
             venue=its_venue,
-            category=category or offered[0],
+            category=its_category,
             symbol=Symbol(symbol),
             interval=interval,
             begin_at=begin_at,

@@ -84,6 +84,11 @@ class CandleReader:
     _turns: dict[Venue, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     _waiting: Counter[Venue] = field(default_factory=Counter)
 
+    def chosen(self, venue: Venue | None, category: Category | None) -> tuple[Venue, Category]:
+        """Where nothing is named: the venue that prices come from, and a venue's first category."""
+        venue = venue or self.listings.price_venue
+        return venue, category or self.sources[venue].categories[0]
+
     async def read(self, query: CandleQuery) -> CandlePage:
         """A page of closed candles.
 
