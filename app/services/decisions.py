@@ -3,7 +3,7 @@
 Pure: everything that is known comes in as `Books`, and nothing is written here.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -199,29 +199,15 @@ def _open(opening: Opening, books: Books) -> Decision:
         created_at=books.at,
         updated_at=books.at,
     )
-    movement = Movement(
+    transfers = buying(
         user_id=user_id,
         epoch=books.epoch,
-        type=EventType.ORDER_OPENED,
-        data={
-            "order_id": order.id,
-            "client_order_id": order.client_order_id,
-            "symbol": symbol,
-            "quantity": order.quantity,
-            "price": order.buy_price,
-            "cost": cost,
-        },
-        request_id=opening.request_id,
-        transfers=buying(
-            user_id=user_id,
-            epoch=books.epoch,
-            symbol=symbol,
-            order_id=order.id,
-            quantity=order.quantity,
-            cost=cost,
-        ),
-        fill=_fill(order, Side.BUY, opening.priced, opening.request_id),
+        symbol=symbol,
+        order_id=order.id,
+        quantity=order.quantity,
+        cost=cost,
     )
+    movement = _traded(opening, order, EventType.ORDER_OPENED, {"cost": cost}, transfers)
     user = replace(books.holder.user, balance=balance)
     return Decision(movement=movement, user=user, opened=order)
 
@@ -235,30 +221,16 @@ def _close(closing: Closing, books: Books) -> Decision:
     balance = credit(books.balance, proceeds)
     books.traded.add(symbol)
     order = replace(active, status=OrderStatus.CLOSED, sell_price=price, updated_at=books.at)
-    movement = Movement(
+    transfers = selling(
         user_id=user_id,
         epoch=books.epoch,
-        type=EventType.ORDER_CLOSED,
-        data={
-            "order_id": order.id,
-            "client_order_id": order.client_order_id,
-            "symbol": symbol,
-            "quantity": order.quantity,
-            "price": price,
-            "proceeds": proceeds,
-            "profit": order.profit,
-        },
-        request_id=closing.request_id,
-        transfers=selling(
-            user_id=user_id,
-            epoch=books.epoch,
-            symbol=symbol,
-            order_id=order.id,
-            quantity=order.quantity,
-            proceeds=proceeds,
-        ),
-        fill=_fill(order, Side.SELL, closing.priced, closing.request_id),
+        symbol=symbol,
+        order_id=order.id,
+        quantity=order.quantity,
+        proceeds=proceeds,
     )
+    outcome = {"proceeds": proceeds, "profit": order.profit}
+    movement = _traded(closing, order, EventType.ORDER_CLOSED, outcome, transfers)
     user = replace(books.holder.user, balance=balance)
     return Decision(movement=movement, user=user, closed=order)
 
@@ -299,13 +271,36 @@ def _moved(
     return Decision(movement=movement, user=replace(books.holder.user, balance=balance))
 
 
-def _fill(order: Order, side: Side, priced: PricedQuote, request_id: str) -> Fill:
-    return Fill(
-        order_id=order.id,
-        side=side,
-        price=priced.quote.price,
-        source=priced.source,
-        venue_time_ms=priced.quote.upstream_time_ms,
-        price_age_ms=round(priced.age_seconds * 1000),
-        request_id=request_id,
+def _traded(
+    request: Opening | Closing,
+    order: Order,
+    kind: EventType,
+    outcome: Mapping[str, Decimal],
+    transfers: Sequence[Transfer],
+) -> Movement:
+    """What opening and closing an order have in common: the fill, and how it is told."""
+    quote = request.priced.quote
+    return Movement(
+        user_id=order.user_id,
+        epoch=order.epoch,
+        type=kind,
+        data={
+            "order_id": order.id,
+            "client_order_id": order.client_order_id,
+            "symbol": order.symbol,
+            "quantity": order.quantity,
+            "price": quote.price,
+            **outcome,
+        },
+        request_id=request.request_id,
+        transfers=transfers,
+        fill=Fill(
+            order_id=order.id,
+            side=Side.BUY if isinstance(request, Opening) else Side.SELL,
+            price=quote.price,
+            source=request.priced.source,
+            venue_time_ms=quote.upstream_time_ms,
+            price_age_ms=round(request.priced.age_seconds * 1000),
+            request_id=request.request_id,
+        ),
     )
