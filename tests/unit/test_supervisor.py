@@ -5,9 +5,8 @@ from app.domain.errors import Unavailable
 from app.jobs.supervisor import JobBoard, supervised
 
 
-async def test_a_job_that_fails_is_logged_and_started_again(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def fail_once(error: Exception) -> None:
+    """A job that fails so is started again, and then runs."""
     starts = 0
     is_running_again = asyncio.Event()
 
@@ -15,13 +14,19 @@ async def test_a_job_that_fails_is_logged_and_started_again(
         nonlocal starts
         starts += 1
         if starts == 1:
-            raise RuntimeError("the reason")
+            raise error
         is_running_again.set()
         await asyncio.Event().wait()
 
     async with supervised({"fragile": job}):
         await asyncio.wait_for(is_running_again.wait(), timeout=20)
     assert starts == 2
+
+
+async def test_a_job_that_fails_is_logged_and_started_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await fail_once(RuntimeError("the reason"))
     assert "job failed" in caplog.text
     assert "the reason" in caplog.text
 
@@ -69,19 +74,7 @@ async def test_the_board_tells_which_jobs_run_and_which_wait_to_be_started_again
 async def test_a_job_whose_database_went_away_is_a_line_and_not_a_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    starts = 0
-    is_running_again = asyncio.Event()
-
-    async def job() -> None:
-        nonlocal starts
-        starts += 1
-        if starts == 1:
-            raise Unavailable("the database is away")
-        is_running_again.set()
-        await asyncio.Event().wait()
-
-    async with supervised({"fragile": job}):
-        await asyncio.wait_for(is_running_again.wait(), timeout=20)
+    await fail_once(Unavailable("the database is away"))
     (line,) = [record for record in caplog.records if record.name == "app.jobs.supervisor"]
     assert (line.levelname, line.exc_info) == ("WARNING", None)
     assert line.__dict__["reason"] == "the database is away"
