@@ -31,6 +31,7 @@ from tests.conftest import (
     run_installation,
     settings_for,
 )
+from tests.environment import database_variables
 from tests.integration.api.sockets import SAFETY_SECONDS
 from tests.integration.api.streaming import eventually, open_events, serving, sse, sse_lines, take
 from websockets.asyncio.client import connect
@@ -206,11 +207,7 @@ class Process:
         self._log = data_dir / "log"
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("DB_")},
-            "DB_HOST": address.host,
-            "DB_PORT": str(address.port),
-            "DB_NAME": address.database,
-            "DB_USER": address.user,
-            "DB_PASSWORD": address.password or "unused",
+            **database_variables(address),
             "JWT_SECRET_KEY": SECRET,
             "ENVIRONMENT": "development",
             "LOG_FORMAT": "json",

@@ -20,6 +20,7 @@ from app.jobs.reconciler import reconcile
 from app.replay import ReplayExchange
 from app.services.audit import CHECKS, audit_everybody, audit_users
 from tests.conftest import CloneDatabase, Installation, new_person, run_installation, settings_for
+from tests.environment import database_variables
 from tests.integration.api.test_conventions import assert_is_error
 from tests.integration.books import insert_small_books
 
@@ -192,14 +193,7 @@ async def test_slices_cover_everybody_once_and_are_bounded_in_users_and_in_event
 
 
 async def run_audit(address: DatabaseAddress) -> tuple[int | None, str, str]:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DB_HOST": address.host,
-        "DB_PORT": str(address.port),
-        "DB_NAME": address.database,
-        "DB_USER": address.user,
-        "DB_PASSWORD": address.password or "unused",
-    }
+    environment = {"PATH": os.environ["PATH"], **database_variables(address)}
     command = await create_subprocess_exec(
         sys.executable, "-m", "app", "audit",
         cwd=PROJECT, env=environment, stdout=PIPE, stderr=PIPE,

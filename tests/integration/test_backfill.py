@@ -15,6 +15,7 @@ from app.db.database import open_database
 from app.replay import ReplayExchange
 from app.services.candle_store import Progress
 from tests.conftest import CloneDatabase, settings_for
+from tests.environment import database_variables
 
 KLINE = "/v5/market/kline"
 
@@ -90,9 +91,7 @@ async def test_ctrl_c_keeps_what_is_stored_and_the_same_command_goes_on(
             "--from", "2024-12-01T12:00", "--to", "2024-12-05T00:00Z",
             cwd=PROJECT,
             env={
-                "PATH": os.environ["PATH"], "LANG": "C", "DB_HOST": address.host,
-                "DB_PORT": str(address.port), "DB_NAME": address.database,
-                "DB_USER": address.user, "DB_PASSWORD": address.password or "unused",
+                "PATH": os.environ["PATH"], "LANG": "C", **database_variables(address),
                 "BYBIT_BASE_URL": exchange.base_url,
             },
             stdout=asyncio.subprocess.PIPE,

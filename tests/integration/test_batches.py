@@ -4,26 +4,12 @@ from decimal import Decimal
 
 from app.db.dao import users
 from app.domain.errors import GoblinError
-from app.domain.instruments import Category, Symbol
+from app.domain.instruments import Symbol
 from app.domain.orders import ActiveOrderExists, ClientOrderIdUsed, OrderNotFound
-from app.domain.quotes import Quote
 from app.domain.users import BalanceLimitExceeded, InsufficientBalance, UserId
 from app.services.decisions import Closing, Decision, Opening
-from app.services.market_data import PricedQuote
 from tests.conftest import Installation, new_person
-from tests.integration.books import settle_all
-
-
-def priced(symbol: str, price: str) -> PricedQuote:
-    quote = Quote(
-        venue="Bybit",
-        symbol=Symbol(symbol),
-        category=Category.SPOT,
-        price=Decimal(price),
-        price_text=price,
-        upstream_time_ms=1_700_000_000_000,
-    )
-    return PricedQuote(quote=quote, age_seconds=0.25)
+from tests.integration.books import priced, settle_all
 
 
 def opening(

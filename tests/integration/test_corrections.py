@@ -23,6 +23,7 @@ from app.services.audit import audit_users
 from app.services.corrections import Reversal, reverse_transfer
 from app.services.decisions import Deposit, Withdrawal
 from tests.conftest import Installation, Person, new_person
+from tests.environment import database_variables
 from tests.integration.books import insert_small_books, settle_one
 
 
@@ -161,14 +162,7 @@ async def test_a_reversal_is_committed_with_its_event_or_refused(
 
 async def command(running: Installation, *arguments: str) -> tuple[int | None, str]:
     address = running.address
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DB_HOST": address.host,
-        "DB_PORT": str(address.port),
-        "DB_NAME": address.database,
-        "DB_USER": address.user,
-        "DB_PASSWORD": address.password or "unused",
-    }
+    environment = {"PATH": os.environ["PATH"], **database_variables(address)}
     process = await create_subprocess_exec(
         sys.executable, "-m", "app", "reverse", *arguments,
         cwd=PROJECT, env=environment, stdout=PIPE, stderr=PIPE,

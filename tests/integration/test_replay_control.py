@@ -16,6 +16,7 @@ from app.replay import (
     replay_exchange,
 )
 from app.replay.errors import CannotListen, NotLoopback
+from tests.integration.asking import price
 
 MINUTE_MS = 60_000
 
@@ -30,10 +31,6 @@ async def exchange() -> AsyncIterator[ReplayExchange]:
 async def client(exchange: ReplayExchange) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=exchange.base_url, timeout=10) as client:
         yield client
-
-
-async def price(client: httpx.AsyncClient, symbol: str = "BTCUSDT") -> httpx.Response:
-    return await client.get("/v5/market/tickers", params={"category": "spot", "symbol": symbol})
 
 
 async def test_the_clock_is_set_stepped_and_sped_up_over_http(

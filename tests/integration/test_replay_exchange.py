@@ -1,7 +1,6 @@
 """The replay exchange as a client sees it: a real socket, a real HTTP client."""
 
 import json
-import os
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from functools import partial
@@ -22,17 +21,9 @@ from app.replay import (
 )
 from app.replay.instruments import InstrumentSpec
 from app.replay.market import Instrument
+from tests.integration.asking import ask, result
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
 MINUTE_MS = 60_000
-
-
-@pytest.fixture
-def shared_data() -> Path:
-    if not DATA.is_dir():
-        assert not os.environ.get("CI"), f"CI needs the recorded market data in {DATA}"
-        pytest.skip(f"NOT PROVEN: there is no recorded market data in {DATA}")
-    return DATA
 
 
 @pytest_asyncio.fixture
@@ -45,22 +36,6 @@ async def exchange() -> AsyncIterator[ReplayExchange]:
 async def client(exchange: ReplayExchange) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=exchange.base_url, timeout=10) as client:
         yield client
-
-
-async def ask(client: httpx.AsyncClient, path: str, **query: str | int) -> dict[str, Any]:
-    response = await client.get(f"/v5/market/{path}", params=query)
-    assert response.status_code == 200
-    assert response.headers["content-type"].startswith("application/json")
-    envelope: dict[str, Any] = response.json()
-    assert list(envelope) == ["retCode", "retMsg", "result", "retExtInfo", "time"]
-    return envelope
-
-
-async def result(client: httpx.AsyncClient, path: str, **query: str | int) -> dict[str, Any]:
-    envelope = await ask(client, path, **query)
-    assert (envelope["retCode"], envelope["retMsg"]) == (0, "OK")
-    found: dict[str, Any] = envelope["result"]
-    return found
 
 
 def shape(value: object) -> object:

@@ -13,6 +13,7 @@ from app.replay import (
     ReplayExchange,
     replay_exchange,
 )
+from tests.integration.asking import price
 
 
 @pytest_asyncio.fixture
@@ -25,10 +26,6 @@ async def exchange() -> AsyncIterator[ReplayExchange]:
 async def client(exchange: ReplayExchange) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=exchange.base_url, timeout=10) as client:
         yield client
-
-
-async def price(client: httpx.AsyncClient, symbol: str = "BTCUSDT") -> httpx.Response:
-    return await client.get("/v5/market/tickers", params={"category": "spot", "symbol": symbol})
 
 
 @pytest.mark.parametrize(

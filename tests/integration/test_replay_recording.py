@@ -1,9 +1,7 @@
 """What is in the candle file comes out of the socket."""
 
-import os
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -13,33 +11,9 @@ from app.replay import (
     recorded_market,
     replay_exchange,
 )
+from tests.integration.asking import ask, result
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
 MINUTE_MS = 60_000
-
-
-@pytest.fixture
-def shared_data() -> Path:
-    if not DATA.is_dir():
-        assert not os.environ.get("CI"), f"CI needs the recorded market data in {DATA}"
-        pytest.skip(f"NOT PROVEN: there is no recorded market data in {DATA}")
-    return DATA
-
-
-async def ask(client: httpx.AsyncClient, path: str, **query: str | int) -> dict[str, Any]:
-    response = await client.get(f"/v5/market/{path}", params=query)
-    assert response.status_code == 200
-    assert response.headers["content-type"].startswith("application/json")
-    envelope: dict[str, Any] = response.json()
-    assert list(envelope) == ["retCode", "retMsg", "result", "retExtInfo", "time"]
-    return envelope
-
-
-async def result(client: httpx.AsyncClient, path: str, **query: str | int) -> dict[str, Any]:
-    envelope = await ask(client, path, **query)
-    assert (envelope["retCode"], envelope["retMsg"]) == (0, "OK")
-    found: dict[str, Any] = envelope["result"]
-    return found
 
 
 async def test_the_recorded_file_is_served_back_value_for_value(shared_data: Path) -> None:

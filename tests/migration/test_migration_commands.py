@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from app.db.address import DatabaseAddress
 from app.db.migrate import State, info, validate
+from tests.environment import database_variables
 from tests.migration.scratch import MIGRATIONS, PROJECT
 
 WAIT_SECONDS_MAX = 50.0
@@ -16,14 +17,9 @@ WAIT_SECONDS_MAX = 50.0
 
 def environment(address: DatabaseAddress, **changes: str) -> dict[str, str]:
     """The DB_* settings of this database, and none of the machine's own."""
-    assert address.password is not None
     return {
         **{key: value for key, value in os.environ.items() if not key.startswith("FLYWAY_")},
-        "DB_HOST": address.host,
-        "DB_PORT": str(address.port),
-        "DB_NAME": address.database,
-        "DB_USER": address.user,
-        "DB_PASSWORD": address.password,
+        **database_variables(address),
         **changes,
     }
 
