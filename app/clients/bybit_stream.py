@@ -72,7 +72,6 @@ class BybitStream:
         hear: Hear,
         hear_raw: Callable[[Category, str | bytes], None] | None = None,
         times: StreamTimes | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
         characters_per_socket_max: int = CHARACTERS_PER_SOCKET_MAX,
@@ -85,7 +84,7 @@ class BybitStream:
             hear_raw=hear_raw,
             times=times or StreamTimes(),
             counts=self.counts,
-            monotonic=monotonic,
+            monotonic=time.monotonic,
             sleep=sleep,
             jitter=jitter,
         )

@@ -4,7 +4,7 @@ import hashlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv6Address, IPv6Network
@@ -90,11 +90,8 @@ class RateLimit:
     is one process's own: with several behind one address the limit is theirs together.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, per_minute: int, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, per_minute: int) -> None:
         self._app = app
-        self._monotonic = monotonic
         self._quota = Quota(per_minute)
         self._known: OrderedDict[bytes, Hashable] = OrderedDict()
         self._limit_headers = [(b"ratelimit-limit", str(per_minute).encode())]
@@ -113,7 +110,7 @@ class RateLimit:
         caller = None if credential is None else self._known.get(credential)
         name = "address" if caller is None else "credential"
         verdict = self._quota.take(
-            network_of(scope) if caller is None else caller, now=self._monotonic()
+            network_of(scope) if caller is None else caller, now=time.monotonic()
         )
         if not verdict.is_allowed:
             await self._refuse(verdict, name, scope, receive, send)

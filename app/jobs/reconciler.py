@@ -55,7 +55,6 @@ async def reconcile(
     check_sole: Callable[[], Awaitable[None]] | None = None,
     users_per_slice_max: int = USERS_PER_SLICE_MAX,
     pause_seconds: float = PAUSE_SECONDS,
-    busy_share_max: float = BUSY_SHARE_MAX,
 ) -> list[Discrepancy]:
     """Audit everybody: raise the alarm at the first discrepancy, clear it when there is none.
 
@@ -66,7 +65,7 @@ async def reconcile(
         db,
         users_per_slice_max=users_per_slice_max,
         pause_seconds=pause_seconds,
-        busy_share_max=busy_share_max,
+        busy_share_max=BUSY_SHARE_MAX,
     )
     async for part in slices:
         if part.discrepancies:

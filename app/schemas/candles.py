@@ -161,9 +161,9 @@ def arrow_page(page: CandlePage, *, load: Callable[[], Any] = _import_pyarrow) -
     return bytes(sink.getvalue())
 
 
-def parquet_page(page: CandlePage, *, load: Callable[[], Any] = _import_pyarrow) -> bytes:
+def parquet_page(page: CandlePage) -> bytes:
     """A Parquet file; `meta` is in the schema's metadata. Raises NotAcceptable."""
-    pa = _loaded(load)
+    pa = _loaded(_import_pyarrow)
     sink = pa.BufferOutputStream()
     pa.parquet.write_table(_table(pa, page), sink, compression="zstd")
     return bytes(sink.getvalue())

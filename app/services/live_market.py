@@ -65,18 +65,10 @@ class Live:
 class LiveMarket:
     """Reads the board for those who ask once."""
 
-    def __init__(
-        self,
-        *,
-        board: Board,
-        demand: Demand,
-        market: MarketData,
-        wait_seconds: float = WAIT_SECONDS,
-    ) -> None:
+    def __init__(self, *, board: Board, demand: Demand, market: MarketData) -> None:
         self._board = board
         self._demand = demand
         self._market = market
-        self._wait_seconds = wait_seconds
 
     async def ticker(self, symbol: Symbol, category: Category) -> Live | PricedQuote:
         """The streamed ticker if it is young, otherwise the price alone. Raises as `quote`."""
@@ -117,5 +109,5 @@ class LiveMarket:
         with self._board.follow([topic]) as following:
             if known is not None:
                 await following.take(seconds_max=0.001)  # what is known already
-            await following.take(seconds_max=self._wait_seconds)
+            await following.take(seconds_max=WAIT_SECONDS)
         return self._board.get(topic)
