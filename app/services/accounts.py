@@ -140,13 +140,15 @@ async def log_in(
             raise WrongCredentials
     if found.is_disabled:
         raise UserDisabled
-    if renewed is not None:
-        async with db.connection() as conn:
-            await users.update_password_hash(
-                conn, user_id=found.user.id, old_hash=found.password_hash, new_hash=renewed
-            )
-        return replace(found, password_hash=renewed)
-    return found
+    if renewed is None:
+        return found
+    async with db.connection() as conn:
+        is_renewed = await users.update_password_hash(
+            conn, user_id=found.user.id, old_hash=found.password_hash, new_hash=renewed
+        )
+    if not is_renewed:  # another login was first, or the password is another one by now
+        return await log_in(db, hasher, email=email, password=password, address=address)
+    return replace(found, password_hash=renewed)
 
 
 async def reset(conn: Connection, locked: LockedUser, *, balance: Decimal, request_id: str) -> User:

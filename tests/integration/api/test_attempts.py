@@ -120,9 +120,10 @@ async def test_twenty_simultaneous_guesses_get_ten_answers(installation: Install
     assert sorted(answer.status_code for answer in answers) == [401] * 10 + [429] * 10
 
 
-async def test_twenty_simultaneous_right_passwords_are_all_right(
+async def test_twenty_simultaneous_right_passwords_are_all_right_while_their_hash_is_renewed(
     installation: Installation,
 ) -> None:
+    """One of them renews it; the hash that the others have checked is gone then."""
     email = await new_account(installation)
     async with at(installation.app, new_address()) as owner:
         await owner.fail([email])
