@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 import httpx
+import hypothesis
 import pytest
 import pytest_asyncio
 from app.core.config import PROJECT, Settings
@@ -32,14 +33,27 @@ from fastapi import FastAPI
 from tests.secrets_in_logs import SecretsInLogs
 
 SHARED_DATA = PROJECT.parent / "shared" / "data"
+REPETITIVE = {"test_stateful_model", "test_bank", "test_cancelled_clients", "test_bench"}
 SECRET = "a secret of the tests, long enough for HS256"
 _numbers = itertools.count(1)
+# How long examples take to be made says how busy the machine is, not what is wrong.
+hypothesis.settings.register_profile(
+    "goblin", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("goblin")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(SecretsInLogs(config))
     if os.environ.get("CI") and not SHARED_DATA.is_dir():
         pytest.exit(f"CI=true needs the recorded market data in {SHARED_DATA}", returncode=1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Coverage is not counted of what does the same many times over: it costs half as much again."""
+    for item in items:
+        if item.path.parent.name == "contract" or item.path.stem in REPETITIVE:
+            item.add_marker("no_cover")
 
 
 @pytest.fixture(scope="session")
