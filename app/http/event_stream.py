@@ -14,13 +14,14 @@ from typing import Final
 
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from app.domain.access import Caller
 from app.domain.errors import GoblinError
 from app.domain.events import NumberedEvent
 from app.http.dependencies import authenticate
 from app.http.errors import status_of
+from app.http.slow_readers import TooSlow, in_time
 from app.resources import Resources
 from app.services.event_reader import follow
 
@@ -76,10 +77,6 @@ class Following:
         )
 
 
-class _TooSlowError(Exception):
-    pass
-
-
 class EventStream(StreamingResponse):
     """Server-Sent Events; an error before the first byte is answered like any other."""
 
@@ -92,21 +89,14 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the server stops, the token does not count any more, or nobody reads."""
-
-        async def send_in_time(message: Message) -> None:
-            try:
-                async with asyncio.timeout(self._following.send_seconds_max):
-                    await send(message)
-            except TimeoutError:
-                raise _TooSlowError from None
-
+        send_in_time = in_time(send, seconds_max=self._following.send_seconds_max)
         async with (
             self._following.batches() as batches,
             aclosing(_blocks(batches, self._spell)) as self.body_iterator,
         ):
             try:
                 await super().__call__(scope, receive, send_in_time)
-            except _TooSlowError:  # the unfinished answer makes the server close the connection
+            except TooSlow:  # the unfinished answer makes the server close the connection
                 self._following.log_cut()
 
 
@@ -141,7 +131,7 @@ async def send_events(websocket: WebSocket, following: Following, spell: Spell) 
             await close_socket(websocket, CLOSE_RESTARTING, "the server stops: connect again")
         elif listening.result()["type"] == "websocket.receive":
             await close_socket(websocket, CLOSE_BAD_MESSAGE, "one message is all that is expected")
-    except _TooSlowError:
+    except TooSlow:
         following.log_cut()
     except WebSocketDisconnect:
         pass
@@ -153,13 +143,10 @@ async def _send_all(
     following: Following,
     spell: Spell,
 ) -> None:
+    send = in_time(websocket.send, seconds_max=following.send_seconds_max)
     async for batch in batches:
         for event in batch:
-            try:
-                async with asyncio.timeout(following.send_seconds_max):
-                    await websocket.send_text(spell(event))
-            except TimeoutError:
-                raise _TooSlowError from None
+            await send({"type": "websocket.send", "text": spell(event)})
 
 
 async def close_socket(websocket: WebSocket, code: int, reason: str) -> None:

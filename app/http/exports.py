@@ -1,6 +1,5 @@
 """Sending an export at its reader's pace, and which format a reader wants."""
 
-import asyncio
 import logging
 import re
 from collections.abc import AsyncGenerator, Sequence
@@ -8,9 +7,10 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Final
 
 from fastapi.responses import StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from app.domain.exports import EXTENSIONS, ExportFormat, ExportTable, FormatNotOffered
+from app.http.slow_readers import TooSlow, in_time
 
 PIECE_BYTES: Final = 65_536
 _QUALITY: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?", re.ASCII)
@@ -39,10 +39,6 @@ def wanted_format(accept: str | None, offered: Sequence[ExportFormat]) -> Export
     return best
 
 
-class _TooSlowError(Exception):
-    pass
-
-
 class ExportResponse(StreamingResponse):
     """A file of any length; an error before its first byte is answered like any other."""
 
@@ -69,18 +65,11 @@ class ExportResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the end, or until the reader leaves or takes nothing for too long."""
-
-        async def send_in_time(message: Message) -> None:
-            try:
-                async with asyncio.timeout(self._send_seconds):
-                    await send(message)
-            except TimeoutError:
-                raise _TooSlowError from None
-
+        send_in_time = in_time(send, seconds_max=self._send_seconds)
         async with self._opening as pieces, aclosing(_small(pieces)) as self.body_iterator:
             try:
                 await super().__call__(scope, receive, send_in_time)
-            except _TooSlowError:  # the unfinished answer makes the server close the connection
+            except TooSlow:  # the unfinished answer makes the server close the connection
                 _log.warning("a slow reader of an export was cut off", extra={"table": self._table})
 
 

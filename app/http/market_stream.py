@@ -13,7 +13,7 @@ from typing import Final
 
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.responses import StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from app.domain.live import Topic
 from app.http.event_stream import (
@@ -23,6 +23,7 @@ from app.http.event_stream import (
     STREAM_HEADERS,
     close_socket,
 )
+from app.http.slow_readers import TooSlow, in_time
 from app.services.market_feed import MarketFeed, Spell, Subscriber
 
 Reply = Callable[[Subscriber, str], Awaitable[str]]
@@ -31,10 +32,6 @@ Reply = Callable[[Subscriber, str], Awaitable[str]]
 UPDATE: Final = '{"type":"update","data":'
 
 _log = logging.getLogger(__name__)
-
-
-class _TooSlowError(Exception):
-    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,20 +65,13 @@ class MarketStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until the server stops or nobody reads. Raises as MarketFeed does."""
         feed = self._telling.feed
-
-        async def send_in_time(message: Message) -> None:
-            try:
-                async with asyncio.timeout(feed.limits.send_seconds):
-                    await send(message)
-            except TimeoutError:
-                raise _TooSlowError from None
-
+        send_in_time = in_time(send, seconds_max=feed.limits.send_seconds)
         with feed.subscriber(self._telling.address) as subscriber:
             feed.subscribe(subscriber, self._topics)
             async with aclosing(_blocks(self._telling, subscriber)) as self.body_iterator:
                 try:
                     await super().__call__(scope, receive, send_in_time)
-                except _TooSlowError:  # the unfinished answer makes the server close it
+                except TooSlow:  # the unfinished answer makes the server close it
                     self._telling.log_cut()
 
 
@@ -117,7 +107,7 @@ async def serve_market_socket(websocket: WebSocket, telling: Telling, reply: Rep
             task.result()
         if subscriber.is_closed:
             await close_socket(websocket, CLOSE_RESTARTING, "the server stops: connect again")
-    except _TooSlowError:
+    except TooSlow:
         telling.log_cut()
     except WebSocketDisconnect:
         pass
@@ -157,8 +147,5 @@ async def _listen(
 
 
 async def _send(websocket: WebSocket, text: str, *, seconds_max: float) -> None:
-    try:
-        async with asyncio.timeout(seconds_max):
-            await websocket.send({"type": "websocket.send", "text": text})
-    except TimeoutError:
-        raise _TooSlowError from None
+    send = in_time(websocket.send, seconds_max=seconds_max)
+    await send({"type": "websocket.send", "text": text})
