@@ -62,7 +62,6 @@ class Workers:
         self._environment = environment
         self._processes: dict[int, Process] = {}
         self._stop = asyncio.Event()
-        self._up: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()
         self._first: dict[int, asyncio.Future[None]] = {
             number: loop.create_future() for number in range(1, count + 1)
