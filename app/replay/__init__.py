@@ -7,9 +7,12 @@ candles    intervals, candles, and the price path inside a candle
 market     instruments and their history; what they cost at an instant
 recorded   history from candle files       generated   history from a seed
 clock      what time it is on the exchange
-answers    the endpoints: (market, instant, query) -> result; wire: envelope and number texts
-faults     misbehaviour on request         control     /control, the operator's side
-server     the loopback HTTP server        opening     all of it from a command line's words
+answers, book, listing                     the endpoints: (market, instant, query) -> result
+wire       envelope and number texts       frames      what a WebSocket said, as recorded
+feeds      what one topic tells            socket      the WebSocket
+faults, stream_faults                      misbehaviour on request
+control    /control, the operator's side   recorder    writes a venue's stream down
+server     the loopback server             opening     all of it from a command line's words
 """
 
 from app.replay.clock import ReplayClock
