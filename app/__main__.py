@@ -21,7 +21,7 @@ import yaml
 
 from app.backfill import add_arguments, backfill
 from app.clients.bybit_stream import CATEGORIES, stream_url_of
-from app.clients.venue_http import wall_clock_ms
+from app.core.clock import wall_clock_ms
 from app.core.config import PROJECT, Settings, SettingsError, load_settings
 from app.core.logging import configure_logging
 from app.db.database import Database, open_database
@@ -29,10 +29,10 @@ from app.db.embedded import EmbeddedPostgresError
 from app.db.migrate import MigrationError, info, migrate, validate
 from app.db.reach import DatabaseNotUsable
 from app.domain.errors import GoblinError
+from app.domain.ids import ID_MAX
 from app.domain.instruments import Category, is_tradeable, normalize_symbol
 from app.domain.ledger import TransferId, TransferMissing
 from app.domain.money import format_amount
-from app.http.dependencies import ID_MAX
 from app.http.reference import errors_markdown, settings_markdown
 from app.main import create_app
 from app.resources import open_address

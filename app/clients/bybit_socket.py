@@ -20,6 +20,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from app.clients.bybit_frames import BadFrame, News, Reply, parse_frame, topic_name
 from app.clients.bybit_topics import OutOfStep, Subscription
+from app.clients.venue_http import LOOPBACK, USER_AGENT
 from app.domain.instruments import Category
 from app.domain.live import Channel, LiveValue, Topic
 
@@ -34,7 +35,6 @@ REFUSED_SECONDS: Final = 300.0
 
 REFUSING_STATUSES: Final = frozenset({401, 403, 418, 429, 451})
 WITH_SNAPSHOT: Final = frozenset({Channel.TICKER, Channel.TOP, Channel.BOOK})
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 LOST: Final = (OSError, WebSocketException, EOFError, ImportError)
 """Why a connection ends; the last is a SOCKS proxy without its library."""
 
@@ -112,7 +112,7 @@ def open_socket(
         url,
         compression=None,
         proxy=None if urlsplit(url).hostname in LOOPBACK else True,
-        user_agent_header="goblin/1 (paper trading sandbox)",
+        user_agent_header=USER_AGENT,
         open_timeout=opening_seconds,
         ping_interval=None,
         close_timeout=1,

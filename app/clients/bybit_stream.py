@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 
 from app.clients.bybit_frames import topic_name
 from app.clients.bybit_socket import (
-    LOOPBACK,
     BybitSocket,
     Hear,
     StreamCounts,
     StreamTimes,
     Surroundings,
 )
+from app.clients.venue_http import LOOPBACK
 from app.domain.instruments import Category
 from app.domain.live import Topic
 
@@ -62,8 +62,6 @@ class BybitStream:
     What is wanted beyond SOCKETS_MAX full connections of a category is not followed: prices
     are asked for then.
     """
-
-    venue: Final = "Bybit"
 
     def __init__(
         self,

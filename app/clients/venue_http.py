@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Final
 
 import httpx
 
+from app.core.clock import wall_clock_ms
 from app.domain.circuits import Circuit, CircuitState, PriceUnavailable, VenueState
 from app.domain.errors import GoblinError, UpstreamInvalid, UpstreamUnavailable
 
@@ -75,11 +76,6 @@ class Answer:
     headers: httpx.Headers
     body: bytes
     bytes_max: int = RESPONSE_BYTES_MAX
-
-
-def wall_clock_ms() -> int:
-    """Milliseconds since 1970 UTC by this machine's clock."""
-    return time.time_ns() // 1_000_000
 
 
 def venue_http_client(base_url: str) -> httpx.AsyncClient:

@@ -18,10 +18,10 @@ from app.core.passwords import PASSWORD_BYTES_MAX
 from app.domain.access import SessionId
 from app.domain.api_keys import API_KEY_PREFIX
 from app.domain.errors import Unauthenticated
+from app.domain.ids import ID_MAX
 from app.domain.users import User, UserId
 
 TOKEN_CHARACTERS_MAX: Final = 4096
-ID_MAX: Final = 2**63 - 1
 SECRET_BYTES: Final = 40
 """320 random bits; of an API key 48 of them are shown later."""
 API_KEY_SHOWN_CHARACTERS: Final = len(API_KEY_PREFIX) + 8

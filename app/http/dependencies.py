@@ -22,11 +22,11 @@ from app.domain.access import (
 )
 from app.domain.api_keys import API_KEY_PREFIX
 from app.domain.errors import NotFound
+from app.domain.ids import ID_MAX
 from app.domain.instants import in_utc, iso_instant
 from app.domain.users import User, UserGone
 from app.resources import Resources
 
-ID_MAX: Final = 2**63 - 1
 ID_DIGITS_MAX: Final = 4000
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _DIGITS: Final = re.compile(r"-?[0-9]+", re.ASCII)

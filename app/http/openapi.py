@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from app.domain.access import Scope
 from app.domain.errors import GoblinError, Invalid
+from app.domain.ids import ID_MAX
 from app.domain.instruments import Category
 from app.http.dependencies import SECURITY_SCHEMES
 from app.http.errors import (
@@ -25,8 +26,6 @@ from app.http.errors import (
 )
 
 Json = dict[str, Any]
-
-ID_MAX: Final = 2**63 - 1
 
 EXAMPLE_REQUEST_ID: Final = "3f2a9c1be07d4a55"
 ROUTE_EXAMPLE: Final = "x-example"

@@ -15,6 +15,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from app.domain.ids import ID_MAX
 from app.domain.instruments import normalize_symbol
 from app.domain.money import PLAIN_DECIMAL, format_amount, is_amount, is_positive_amount
 
@@ -24,7 +25,6 @@ PLAIN_NUMBER: Final = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?", re.ASCII)
 DataT = TypeVar("DataT")
 MetaT = TypeVar("MetaT")
 
-ID_MAX: Final = 2**63 - 1
 PAGE_MAX: Final = 1000
 OFFSET_MAX: Final = 10**9
 PERSON_NAME_CHARACTERS_MAX: Final = 100

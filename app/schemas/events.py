@@ -5,7 +5,8 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from app.domain.events import EventType
-from app.schemas.common import ID_MAX, Instant, Request, storable, whole_number
+from app.domain.ids import ID_MAX
+from app.schemas.common import Instant, Request, storable, whole_number
 
 EVENT_EXAMPLE: Final[dict[str, Any]] = {
     "number": 7,

@@ -1,11 +1,11 @@
 """A market as it is now, on the wire. Numbers are plain decimals in strings."""
 
-from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from app.domain.books import Book, Level
+from app.domain.candles import plain_number
 from app.domain.instruments import Category, Symbol
 from app.domain.live import TICKER_NUMBERS, PublicTrade, Ticker
 from app.services.live_market import Live
@@ -74,9 +74,9 @@ class TickerOut(LiveOut):
         numbers = {name: getattr(ticker, name) for name in TICKER_NUMBERS}
         return cls(
             **head,
-            price=plain_text(ticker.last_price),
+            price=plain_number(ticker.last_price),
             venue_time_ms=ticker.venue_time_ms,
-            **{name: None if n is None else plain_text(n) for name, n in numbers.items()},
+            **{name: None if n is None else plain_number(n) for name, n in numbers.items()},
         )
 
 
@@ -118,8 +118,8 @@ class PublicTradeOut(BaseModel):
         """The wire form of a public trade."""
         return cls(
             id=trade.id,
-            price=plain_text(trade.price),
-            size=plain_text(trade.size),
+            price=plain_number(trade.price),
+            size=plain_number(trade.size),
             side="buy" if trade.is_buy else "sell",
             venue_time_ms=trade.venue_time_ms,
         )
@@ -146,10 +146,4 @@ class TradesOut(LiveOut):
 
 
 def _level(level: Level) -> tuple[str, str]:
-    return plain_text(level[0]), plain_text(level[1])
-
-
-def plain_text(number: Decimal) -> str:
-    """Digits and a point, without trailing zeros."""
-    text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return plain_number(level[0]), plain_number(level[1])

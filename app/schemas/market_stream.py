@@ -7,9 +7,10 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from app.domain.books import Book
+from app.domain.candles import plain_number
 from app.domain.live import LiveCandle, PublicTrade, Ticker
 from app.domain.topics import interval_of, name_topic
-from app.schemas.live import BookOut, PublicTradeOut, TickerOut, plain_text
+from app.schemas.live import BookOut, PublicTradeOut, TickerOut
 from app.services.live_market import Live
 from app.services.market_feed import Update
 
@@ -110,12 +111,12 @@ def _candles(candles: Iterable[LiveCandle]) -> list[dict[str, Any]]:
     return [
         {
             "open_time_ms": candle.open_ms,
-            "open": plain_text(candle.open),
-            "high": plain_text(candle.high),
-            "low": plain_text(candle.low),
-            "close": plain_text(candle.close),
-            "volume": plain_text(candle.volume),
-            "turnover": plain_text(candle.turnover),
+            "open": plain_number(candle.open),
+            "high": plain_number(candle.high),
+            "low": plain_number(candle.low),
+            "close": plain_number(candle.close),
+            "volume": plain_number(candle.volume),
+            "turnover": plain_number(candle.turnover),
             "is_closed": candle.is_closed,
         }
         for candle in candles

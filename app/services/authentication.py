@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from app.core.security import (
-    ID_MAX,
     NotAuthenticated,
     TokenClaims,
     TokenKey,
@@ -29,6 +28,7 @@ from app.domain.access import (
     UserDisabled,
 )
 from app.domain.api_keys import API_KEY_PREFIX
+from app.domain.ids import ID_MAX
 from app.domain.users import UserGone, UserId
 from app.services.gathering import Gathering
 

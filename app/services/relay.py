@@ -5,12 +5,12 @@ hears one believes the highest term that it has heard of, and nothing of an earl
 """
 
 import json
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, Final
 
+from app.core.clock import wall_clock_ms
 from app.domain.books import Book
 from app.domain.instruments import Category, Symbol
 from app.domain.live import Channel, LiveCandle, LiveValue, PublicTrade, Ticker, Topic
@@ -29,11 +29,6 @@ _CONSTRUCTED: Final[Mapping[str, type[Ticker | PublicTrade | LiveCandle | Book]]
     "book": Book,
 }
 _KINDS: Final = {kind: name for name, kind in _CONSTRUCTED.items()}
-
-
-def wall_clock_ms() -> int:
-    """Milliseconds since 1970 UTC by this machine."""
-    return time.time_ns() // 1_000_000
 
 
 def spell_topic(topic: Topic) -> str:
