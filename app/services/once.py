@@ -1,8 +1,8 @@
 """One transaction for each change, and one effect for each idempotency key.
 
-Every change of a user's data runs under the lock of the user's row: locked, looked up,
-decided, written and committed here. The key of a request is saved in the same transaction
-as its effect, so that a twin that waits for the lock finds the first answer.
+A change that does not go through the desk runs under the lock of the user's row: locked,
+looked up, decided, written and committed here. The key of a request is saved in the same
+transaction as its effect, so that a twin that waits for the lock finds the first answer.
 """
 
 from collections.abc import Awaitable, Callable
