@@ -3,41 +3,17 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from app.db.dao import health, ledger_alarms
 from app.db.database import Database
 from app.db.errors import DatabaseBusy, DatabaseUnavailable
 from app.domain.audit import LedgerStopped
-from app.domain.circuits import PriceUnavailable
+from app.domain.circuits import PriceUnavailable, VenueState
 from app.domain.health import DatabaseReadOnly, DatabaseState, Part, SchemaNotCurrent
 
 CHECK_SECONDS_MAX: Final = 2.0
 """Longest wait for the database; who asks about its health wants an answer."""
-
-
-class VenueHealth(Protocol):
-    """What is known of the venue that prices come from."""
-
-    @property
-    def venue(self) -> str:
-        """Its name for people."""
-        ...
-
-    @property
-    def state(self) -> str:
-        """One word."""
-        ...
-
-    @property
-    def age_seconds(self) -> float:
-        """How long it has been in this state."""
-        ...
-
-    @property
-    def retry_after_seconds(self) -> int:
-        """For how long it will not be asked; 0 when the next order will ask it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +35,7 @@ class Readiness:
         db: Database,
         *,
         schema_version: str,
-        venue: Callable[[], VenueHealth | None],
+        venue: Callable[[], VenueState],
         monotonic: Callable[[], float],
         seconds_max: float = CHECK_SECONDS_MAX,
     ) -> None:
@@ -85,7 +61,10 @@ class Readiness:
         answer = asking.result()
         age_seconds = self._monotonic() - answer.answered_at
         is_writable, is_migrated = answer.database.is_writable, answer.database.is_migrated
-        parts = {
+        # An open circuit whose wait is over is no obstacle: only an order can close it.
+        venue = self._venue()
+        is_asked = venue.retry_after_seconds == 0
+        return {
             "database": Part(
                 state="connected" if is_writable else "read-only",
                 age_seconds=age_seconds,
@@ -101,19 +80,14 @@ class Readiness:
                 age_seconds=age_seconds,
                 obstacle=LedgerStopped() if answer.is_ledger_stopped else None,
             ),
-        }
-        venue = self._venue()
-        if venue is not None:
-            # An open circuit whose wait is over is no obstacle: only an order can close it.
-            is_asked = venue.retry_after_seconds == 0
-            parts["price_source"] = Part(
-                state=str(venue.state),
+            "price_source": Part(
+                state=venue.state,
                 age_seconds=venue.age_seconds,
                 obstacle=None
                 if is_asked
                 else PriceUnavailable(venue.venue, venue.retry_after_seconds),
-            )
-        return parts
+            ),
+        }
 
     async def aclose(self) -> None:
         """Stop asking."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import dataclass
 
 import asyncpg
 import pytest
@@ -11,21 +10,26 @@ from app.db.address import DatabaseAddress
 from app.db.database import Database, open_pool
 from app.db.errors import DatabaseUnavailable
 from app.db.migrate import newest_version
-from app.domain.circuits import PriceUnavailable
-from app.services.readiness import Readiness, VenueHealth
+from app.domain.circuits import CircuitState, PriceUnavailable, VenueState
+from app.services.readiness import Readiness
 from tests.conftest import CloneDatabase
 
 
-@dataclass(frozen=True)
-class Venue:
-    state: str
-    retry_after_seconds: int
-    venue: str = "Bybit"
-    age_seconds: float = 7.0
+def circuit(state: str, retry_after_seconds: int) -> VenueState:
+    return VenueState(
+        venue="Bybit",
+        state=CircuitState(state),
+        age_seconds=7.0,
+        failures=0,
+        retry_after_seconds=retry_after_seconds,
+    )
+
+
+CALM = circuit("closed", 0)
 
 
 def readiness(
-    pool: asyncpg.Pool, venue: VenueHealth | None = None, *, seconds_max: float = 20
+    pool: asyncpg.Pool, venue: VenueState = CALM, *, seconds_max: float = 20
 ) -> Readiness:
     return Readiness(
         Database(pool),
@@ -39,15 +43,15 @@ def readiness(
 @pytest.mark.parametrize(
     ("venue", "obstacle"),
     [
-        (Venue("closed", 0), type(None)),
-        (Venue("closed", 3), PriceUnavailable),
-        (Venue("open", 30), PriceUnavailable),
-        (Venue("probing", 1), PriceUnavailable),
-        (Venue("open", 0), type(None)),
+        (CALM, type(None)),
+        (circuit("closed", 3), PriceUnavailable),
+        (circuit("open", 30), PriceUnavailable),
+        (circuit("probing", 1), PriceUnavailable),
+        (circuit("open", 0), type(None)),
     ],
 )
 async def test_a_venue_that_is_left_alone_keeps_orders_out_until_it_may_be_asked_again(
-    postgres: DatabaseAddress, venue: Venue, obstacle: type[object]
+    postgres: DatabaseAddress, venue: VenueState, obstacle: type[object]
 ) -> None:
     async with open_pool(postgres, size=2) as pool:
         part = (await readiness(pool, venue).parts())["price_source"]
