@@ -1,5 +1,7 @@
 -- An order of goblin, buying and selling in turn: the same rows as app/db/dao/bookings.py writes,
 -- decided in the same statement. bench/books.py finds nothing wrong with what it leaves.
+-- What both ways share stands in both: pgbench includes no file and has no variables for text, and
+-- a function would be other work than the statement that is measured.
 \set user_id :first_user_id + :client_id
 \if :is_holding
 WITH holder AS MATERIALIZED (
