@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Coverage is not counted of what does the same many times over: it costs half as much again."""
+    """Count no coverage of what does the same many times over: it costs half as much again."""
     for item in items:
         if item.path.parent.name == "contract" or item.path.stem in REPETITIVE:
             item.add_marker("no_cover")
