@@ -4,7 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from app.db.connection import Connection
-from app.db.dao import administration, sessions
+from app.db.dao import administration, callers, sessions
 from app.domain.access import SessionId
 from app.domain.users import UserId
 from app.services.accounts import open_account
@@ -12,10 +12,10 @@ from app.services.accounts import open_account
 LIFETIME = timedelta(hours=1)
 
 
-async def somebody(conn: Connection) -> UserId:
+async def somebody(conn: Connection, *, email: str = "session@example.com") -> UserId:
     user = await open_account(
         conn,
-        email="session@example.com",
+        email=email,
         password_hash="right",
         name="n",
         starting_balance=Decimal(0),
@@ -49,3 +49,14 @@ async def test_a_stream_of_a_disabled_user_ends_though_the_session_itself_goes_o
     assert await sessions.get_ended_sessions(conn, session_ids=[session_id]) == []
     await administration.update_disabled(conn, user_id=user_id, is_disabled=True)
     assert await sessions.get_ended_sessions(conn, session_ids=[session_id]) == [session_id]
+
+
+async def test_a_session_speaks_for_nobody_but_its_own_user(conn: Connection) -> None:
+    ada, bob = await somebody(conn), await somebody(conn, email="bob@example.com")
+    session_id = await begin(conn, ada, "right")
+    assert session_id is not None
+    found = await callers.get_users_with_sessions(
+        conn, user_ids=[ada, bob], session_ids=[session_id, session_id]
+    )
+    assert found[ada, session_id].is_session_live
+    assert not found[bob, session_id].is_session_live
