@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Final
 
 INSTANT_BEGINNING: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]", re.ASCII)
@@ -11,8 +12,9 @@ _LOST_PLUS: Final = re.compile(r"[0-9-]{10}[Tt ][0-9:.,]+ [0-9]{2}:?[0-9]{2}", r
 
 
 def iso_instant(value: object) -> object:
-    """What comes as text is ISO 8601; pydantic also reads numbers, as seconds since 1970."""
-    if isinstance(value, str) and INSTANT_BEGINNING.match(value) is None:
+    """ISO 8601 and nothing else; pydantic also reads numbers, as seconds since 1970."""
+    is_number = isinstance(value, int | float | Decimal)
+    if is_number or (isinstance(value, str) and INSTANT_BEGINNING.match(value) is None):
         raise ValueError(
             "expected an instant as ISO 8601 with a zone, for example 2026-01-31T12:00:00Z"
         )

@@ -3,10 +3,18 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    WithJsonSchema,
+)
 
 from app.domain.access import Scope
 from app.domain.api_keys import ApiKey
+from app.domain.instants import iso_instant
 from app.schemas.common import Identifier, Instant, PersonName, StrictRequest, Text
 from app.schemas.users import Password, UserOut
 from app.services.api_keys import MadeApiKey
@@ -85,6 +93,7 @@ class ApiKeyCreate(StrictRequest):
     expires_at: (
         Annotated[
             AwareDatetime,
+            BeforeValidator(iso_instant),
             AfterValidator(_in_the_future),
             WithJsonSchema(
                 {"type": "string", "format": "date-time", "examples": ["2099-12-31T23:59:59Z"]}

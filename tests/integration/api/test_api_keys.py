@@ -17,7 +17,8 @@ IN_AN_HOUR = datetime.now(UTC) + timedelta(hours=1)
      {"scopes": ["write"]}, {"scopes": ["read", "read"]}, {"scopes": "read"}, {"scopes": None},
      {"expires_at": "2020-01-01T00:00:00Z"}, {"expires_at": "2030-01-01"},
      {"expires_at": "9999-12-31T23:59:59Z"}, {"expires_at": "0001-01-01T00:00:00+14:00"},
-     {"expires_at": "tomorrow"}, {"id": 1}, {"user_id": 1}, {"key": "gob_mine"},
+     {"expires_at": "tomorrow"}, {"expires_at": 1900000000}, {"expires_at": "1900000000"},
+     {"expires_at": 1.9e9}, {"id": 1}, {"user_id": 1}, {"key": "gob_mine"},
      {"last_used_at": None}],
 )  # fmt: skip
 async def test_a_key_that_breaks_a_rule_is_422_and_none_is_made(
