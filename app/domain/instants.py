@@ -7,6 +7,7 @@ from typing import Final
 
 INSTANT_BEGINNING: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]", re.ASCII)
 
+DATE_BEGINNING: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _LOST_PLUS: Final = re.compile(r"[0-9-]{10}[Tt ][0-9:.,]+ [0-9]{2}:?[0-9]{2}", re.ASCII)
 """What +00:00 is in a query, where a plus sign means a space."""
 
@@ -18,10 +19,17 @@ def iso_instant(value: object) -> object:
         raise ValueError(
             "expected an instant as ISO 8601 with a zone, for example 2026-01-31T12:00:00Z"
         )
-    return with_its_plus(value)
+    return _with_its_plus(value)
 
 
-def with_its_plus(value: object) -> object:
+def iso_date_or_instant(value: object) -> object:
+    """The same where a date, or a time without a zone, is one of UTC."""
+    if isinstance(value, str) and DATE_BEGINNING.match(value) is None:
+        raise ValueError("expected ISO 8601, for example 2026-01-31 or 2026-01-31T12:00:00Z")
+    return _with_its_plus(value)
+
+
+def _with_its_plus(value: object) -> object:
     """Say what became of the plus sign; it is what everybody forgets once."""
     if isinstance(value, str) and _LOST_PLUS.fullmatch(value) is not None:
         raise ValueError("in a URL a + is a space: write %2B before the zone, or Z for UTC")

@@ -19,7 +19,7 @@ from app.domain.candles import (
     plain_number,
 )
 from app.domain.errors import NotAcceptable
-from app.domain.instants import with_its_plus
+from app.domain.instants import iso_date_or_instant
 from app.domain.instruments import Category, Venue
 from app.schemas.common import Instant, SymbolOut, format_instant, whole_number
 from app.schemas.instruments import PlainNumber
@@ -56,7 +56,7 @@ CandleInterval = Annotated[
 ]
 CandleInstant = Annotated[
     datetime,
-    BeforeValidator(with_its_plus),
+    BeforeValidator(iso_date_or_instant),
     AfterValidator(_instant),
     WithJsonSchema(
         {

@@ -26,6 +26,9 @@ def asked() -> Iterator[tuple[Operation, str]]:
     [
         ("0001-01-01T00:00:00%2B14:00", "from 1970 to 2099|from the year 1 to 9999"),
         ("9999-12-31T23:59:59-23:59", "from 1970 to 2099|from the year 1 to 9999"),
+        ("1767225600", "expected (an instant as )?ISO 8601"),
+        ("1767225600000", "expected (an instant as )?ISO 8601"),
+        ("yesterday", "expected (an instant as )?ISO 8601"),
         ("2026-01-31T12:00:00+00:00", "write %2B before the zone, or Z"),
         ("2026-01-31 12:00:00.5+0530", "write %2B before the zone, or Z"),
     ],
