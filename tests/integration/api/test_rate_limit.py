@@ -95,6 +95,16 @@ async def test_a_good_credential_has_a_quota_of_its_own_wherever_it_comes_from(
         assert_is_error(await client.get("/users/me"), 429)
 
 
+async def test_a_credential_that_was_revoked_counts_for_the_address_again(
+    limited: Installation,
+) -> None:
+    token = await authorization(limited)
+    async with client_at(limited, "192.0.2.5", Authorization=token) as client:
+        assert (await client.post("/auth/logout")).status_code == 200
+        counted = [(await client.get("/users/me")).headers["ratelimit-policy"] for _ in range(2)]
+    assert counted == ['"credential";q=5;w=60', '"address";q=5;w=60']
+
+
 async def test_a_user_gains_nothing_by_spelling_the_same_token_in_many_ways(
     limited: Installation,
 ) -> None:
