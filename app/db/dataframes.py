@@ -148,7 +148,9 @@ async def query_to_dataframe(
                 statement = await reading.connection.prepare(query)
                 columns = columns_of(statement)
                 schema = None if pa is None else copied_schema(pa, columns, exact=exact)
-                copy = schema and await plan_copy(reading.connection, query, args, statement)
+                copy = None
+                if schema is not None:  # one without columns is false
+                    copy = await plan_copy(reading.connection, query, args, statement)
                 if copy is not None:
                     table = await reading.copied_table(copy, pa, schema, rows_max=rows_max)
                     if pd is not None:
@@ -185,7 +187,9 @@ async def stream_query(
     ):
         statement = await reading.connection.prepare(query)
         schema = copied_schema(pa, columns_of(statement), exact=exact)
-        copy = schema and await plan_copy(reading.connection, query, args, statement)
+        copy = None
+        if schema is not None:
+            copy = await plan_copy(reading.connection, query, args, statement)
         if copy is None:
             schema = fetched_schema(pa, columns_of(statement), exact=exact)
             tables = reading.fetched_tables(statement, args, pa, schema)

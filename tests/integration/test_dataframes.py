@@ -5,14 +5,14 @@ import math
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import asyncpg
 import pandas as pd
 import pytest
 from app.core.config import Settings
 from app.db.address import DatabaseAddress
-from app.db.database import query_to_dataframe, records_to_dataframe
+from app.db.database import query_to_dataframe, records_to_dataframe, stream_query
 from tests.conftest import settings_for
 
 EVERYTHING = """
@@ -70,6 +70,19 @@ async def test_a_query_cannot_change_anything(settings: Settings) -> None:
             "INSERT INTO users (email, password, name) VALUES ('a', 'b', 'c') RETURNING id",
             settings=settings,
         )
+
+
+@pytest.mark.parametrize("engine", ["pandas", "polars", "arrow"])
+async def test_a_statement_without_a_result_is_refused_or_an_empty_frame(
+    settings: Settings, engine: Literal["pandas", "polars", "arrow"]
+) -> None:
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        await query_to_dataframe("DELETE FROM users", engine=engine, settings=settings)
+    for query in ("", "SET TRANSACTION READ ONLY", "SELECT FROM users WHERE false"):
+        frame = await query_to_dataframe(query, engine=engine, settings=settings)
+        assert frame.shape == (0, 0), query
+        async for batch in stream_query(query, settings=settings):
+            assert (batch.num_rows, batch.num_columns) == (0, 0), query
 
 
 async def test_records_become_the_same_frame(postgres: DatabaseAddress) -> None:
