@@ -240,6 +240,9 @@ async def test_a_lease_is_held_by_one_and_its_term_never_comes_again(
         )
         assert told == 0
         await conn.execute("UPDATE leases SET expires_at = now() - interval '1 hour'")
+        assert not await leases.lock_lease(conn, name="test", term=second.term), (
+            "over, if not taken"
+        )
         with pytest.raises(LeaseLost):
             await second.tell("test", ["x"])
         with pytest.raises(LeaseLost):

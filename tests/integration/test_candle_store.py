@@ -13,9 +13,11 @@ import asyncpg
 import pytest
 from app.clients.bybit import BybitClient
 from app.clients.venue_http import venue_http_client
+from app.db.connection import Connection
 from app.db.dao import candles
 from app.db.dao.candles import Series
 from app.db.database import Database, open_database
+from app.db.lease import LeaseLost
 from app.domain.candles import Candle, Interval, Span, advance, open_of
 from app.domain.errors import UpstreamUnavailable
 from app.domain.instruments import Category, Symbol, Venue
@@ -91,6 +93,10 @@ async def ground(clone: CloneDatabase, file: Path | None, start: str) -> AsyncIt
         open_database(await clone(), pool_size=4) as db,
     ):
         yield Ground(db, exchange, BybitClient(http, timeout_seconds=10))
+
+
+async def lose_the_lease(_: Connection) -> None:
+    raise LeaseLost("test", 1)
 
 
 async def test_a_download_is_the_recorded_file_without_overlap_hole_or_open_candle(
@@ -172,6 +178,10 @@ async def test_real_outages_are_recorded_and_not_asked_for_again(
         async with its.db.transaction() as conn:
             assert isinstance(conn, asyncpg.pool.PoolConnectionProxy)
             await conn.execute("TRUNCATE candle_gaps")
+        with pytest.raises(LeaseLost):
+            async for _ in fill(its.db, its.client, series, within, fence=lose_the_lease):
+                pass
+        assert await its.gaps(series) == [], "only who holds the lease says what is an outage"
         assert (await its.fill(series, within))[-1].outages == 1, "later candles are there now"
         assert await its.gaps(series) == [within]
 
