@@ -52,9 +52,9 @@ class LiveCandles:
         self._has_hole = asyncio.Event()
 
     @property
-    def holes(self) -> Collection[Topic]:
-        """What candles are known to be missing of."""
-        return self._holes.keys()
+    def holes(self) -> Mapping[Topic, Span]:
+        """Where candles are known to be missing."""
+        return self._holes
 
     async def store(self, told: Mapping[Topic, tuple[LiveCandle, ...]]) -> None:
         """Store what has closed. Raises what the fence raises.

@@ -141,6 +141,11 @@ async def test_only_closed_candles_that_make_sense_are_stored(clone: CloneDataba
         assert exchange.requests.count() == 0, "the venue is not asked before there is a hole"
         await keeping.store({SPOT: (live(4),)})
         assert list(keeping.holes) == [SPOT]
+        other = replace(SPOT, symbol=Symbol("ETHUSDT"))
+        await keeping.store({other: (live(0),)})
+        await keeping.store({other: (live(10_000),)})
+        end_at = START + 10_000 * MINUTE
+        assert keeping.holes[other] == Span(begin_at=end_at - 5000 * MINUTE, end_at=end_at)
     await conn.close()
 
 
