@@ -1,0 +1,231 @@
+"""The account: who asks, its money, its books, what happened to it, and exports of it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from goblin.aio.listing import AsyncListing
+from goblin.aio.transport import AsyncTransport, whole
+from goblin.calls import Amount, Instant, Pages, amount, change, credential_change, get
+from goblin.frames import MEDIA_TYPES, Engine, check_engine, frame_of_export, media_type_for
+from goblin.models import (
+    ApiKey,
+    Audit,
+    Event,
+    LedgerAccount,
+    LedgerEntry,
+    NewApiKey,
+    Statistics,
+    User,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+
+class AsyncAccount(AsyncTransport):
+    """What an account is and has."""
+
+    async def register(self, email: str, password: str, name: str) -> User:
+        """Open an account; log in afterwards."""
+        call = credential_change(
+            "POST", "/auth/register", "unless lost", email=email, password=password, name=name
+        )
+        user: User = await self._get(User, call)
+        return user
+
+    async def logout(self) -> None:
+        """End the session, at once and everywhere."""
+        await self._do(credential_change("POST", "/auth/logout", "unless lost"))
+        self._forget()
+
+    async def change_password(self, old_password: str, new_password: str) -> None:
+        """Every session and API key is revoked, this one too: log in again."""
+        call = credential_change(
+            "POST",
+            "/auth/password",
+            "unless lost",
+            old_password=old_password,
+            new_password=new_password,
+        )
+        await self._do(call)
+        self._forget()
+
+    def api_keys(self) -> AsyncListing[ApiKey]:
+        """The account's keys, newest first."""
+        return self._list(Pages(first=get("/auth/api-keys"), model=ApiKey, member="api_keys"))
+
+    async def create_api_key(
+        self,
+        name: str,
+        *,
+        scopes: Sequence[str] = ("read", "trade"),
+        expires_at: Instant | None = None,
+    ) -> NewApiKey:
+        """A key for a program; `key` of the answer is shown once. Needs a login, not a key."""
+        call = credential_change(
+            "POST",
+            "/auth/api-keys",
+            "unless lost",
+            name=name,
+            scopes=list(scopes),
+            expires_at=expires_at,
+        )
+        made: NewApiKey = await self._get(NewApiKey, call)
+        return made
+
+    async def delete_api_key(self, api_key_id: int) -> None:
+        """Revoke a key. Needs a login, not a key."""
+        path = f"/auth/api-keys/{api_key_id}"
+        await self._do(credential_change("DELETE", path, "unless lost"))
+
+    async def me(self, *, as_of: Instant | None = None) -> User:
+        """The account and its balance, now or at an instant."""
+        user: User = await self._get(User, get("/users/me", as_of=as_of))
+        return user
+
+    async def deposit(self, value: Amount, *, idempotency_key: str | None = None) -> User:
+        """Add paper cash."""
+        return await self._move("deposit", "amount", value, idempotency_key)
+
+    async def withdraw(self, value: Amount, *, idempotency_key: str | None = None) -> User:
+        """Take paper cash out."""
+        return await self._move("withdraw", "amount", value, idempotency_key)
+
+    async def reset(self, balance: Amount, *, idempotency_key: str | None = None) -> User:
+        """Begin a new epoch with this balance; the old one stays readable."""
+        return await self._move("reset", "balance", balance, idempotency_key)
+
+    async def _move(self, what: str, name: str, value: Amount, key: str | None) -> User:
+        body: dict[str, Any] = {name: amount(value, name)}
+        call = change("POST", f"/users/me/{what}", idempotency_key=key, **body)
+        user: User = await self._get(User, call)
+        return user
+
+    async def statistics(
+        self,
+        *,
+        symbol: str | None = None,
+        epoch: int | None = None,
+        begin: Instant | None = None,
+        end: Instant | None = None,
+    ) -> Statistics:
+        """Equity, returns, risk and trades in [begin, end)."""
+        call = get("/account/statistics", symbol=symbol, epoch=epoch, begin=begin, end=end)
+        found: Statistics = await self._get(Statistics, call)
+        return found
+
+    def ledger_accounts(
+        self, *, epoch: int | None = None, as_of: Instant | None = None
+    ) -> AsyncListing[LedgerAccount]:
+        """The accounts of one epoch and their balances, now or at an instant."""
+        call = get("/ledger/accounts", epoch=epoch, as_of=as_of)
+        return self._list(Pages(first=call, model=LedgerAccount, member="accounts"))
+
+    def ledger_entries(
+        self,
+        *,
+        kind: str | None = None,
+        asset: str | None = None,
+        order_id: int | None = None,
+        epoch: int | None = None,
+        limit: int | None = None,
+    ) -> AsyncListing[LedgerEntry]:
+        """Every movement of money and assets, newest first."""
+        call = get("/ledger/entries", kind=kind, asset=asset, order_id=order_id, epoch=epoch)
+        return self._list(
+            Pages(first=call, model=LedgerEntry, member="entries", by="cursor", limit=limit)
+        )
+
+    async def audit(self) -> Audit:
+        """The trial balance, recomputed from the entries, and whether it agrees."""
+        found: Audit = await self._get(Audit, get("/ledger/audit"))
+        return found
+
+    def event_history(self, *, after: int = 0, limit: int | None = None) -> AsyncListing[Event]:
+        """The events after this number that have happened by now, oldest first."""
+        call = get("/events", after=after)
+        return self._list(Pages(first=call, model=Event, member="events", by="number", limit=limit))
+
+    @overload
+    async def export(
+        self,
+        table: str,
+        *,
+        engine: Literal["pandas"] = "pandas",
+        exact: bool = False,
+        epoch: int | None = None,
+        symbol: str | None = None,
+        begin: Instant | None = None,
+        end: Instant | None = None,
+    ) -> "pd.DataFrame": ...
+    @overload
+    async def export(
+        self,
+        table: str,
+        *,
+        engine: Literal["polars"],
+        exact: bool = False,
+        epoch: int | None = None,
+        symbol: str | None = None,
+        begin: Instant | None = None,
+        end: Instant | None = None,
+    ) -> "pl.DataFrame": ...
+    @overload
+    async def export(
+        self,
+        table: str,
+        *,
+        engine: Literal["arrow"],
+        exact: bool = False,
+        epoch: int | None = None,
+        symbol: str | None = None,
+        begin: Instant | None = None,
+        end: Instant | None = None,
+    ) -> "pa.Table": ...
+    async def export(
+        self,
+        table: str,
+        *,
+        engine: Engine = "pandas",
+        exact: bool = False,
+        epoch: int | None = None,
+        symbol: str | None = None,
+        begin: Instant | None = None,
+        end: Instant | None = None,
+    ) -> Any:
+        """A whole table as it stands at one instant, by Arrow where pyarrow is here.
+
+        Tables: orders, fills, ledger, log, events, watchlist, strategies, trade-strategies.
+        `exact=True` keeps every digit: Decimal objects in pandas, decimal128(38,20) elsewhere.
+        """
+        check_engine(engine)
+        media_type = media_type_for(engine)
+        call = get(
+            f"/export/{table}", accept=media_type, epoch=epoch, symbol=symbol, begin=begin, end=end
+        )
+        content = await self._send(call, whole)
+        return frame_of_export(content, media_type, engine, exact=exact)
+
+    async def export_file(
+        self,
+        table: str,
+        path: str | Path,
+        *,
+        epoch: int | None = None,
+        symbol: str | None = None,
+        begin: Instant | None = None,
+        end: Instant | None = None,
+    ) -> Path:
+        """The same as a .csv, .parquet or .arrows file, in constant memory."""
+        target = Path(path)
+        if target.suffix not in MEDIA_TYPES:
+            raise ValueError(f"{target.name}: expected a name in {', '.join(MEDIA_TYPES)}")
+        accept = MEDIA_TYPES[target.suffix]
+        call = get(
+            f"/export/{table}", accept=accept, epoch=epoch, symbol=symbol, begin=begin, end=end
+        )
+        await self._save(call, target)
+        return target

@@ -1,0 +1,223 @@
+"""Orders, and what is written down about trading: watchlist, log, strategies."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from goblin.aio.account import AsyncAccount
+from goblin.aio.listing import AsyncListing
+from goblin.calls import Amount, Instant, Pages, amount, change, credential_change, get, path_part
+from goblin.models import (
+    LogEntry,
+    Order,
+    OrderDetail,
+    OrderPreview,
+    Strategy,
+    TradeStrategy,
+    WatchlistEntry,
+)
+
+
+class AsyncTrading(AsyncAccount):
+    """What an account does."""
+
+    async def buy(
+        self,
+        symbol: str,
+        quantity: Amount,
+        *,
+        client_order_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Order:
+        """Buy at the venue's price of now."""
+        call = change(
+            "POST",
+            "/order",
+            idempotency_key=idempotency_key,
+            symbol=symbol,
+            quantity=amount(quantity, "quantity"),
+            client_order_id=client_order_id,
+        )
+        order: Order = await self._get(Order, call)
+        return order
+
+    async def close_order(self, symbol: str, *, idempotency_key: str | None = None) -> Order:
+        """Sell what is held of the symbol at the venue's price of now."""
+        query = {"symbol": symbol}
+        call = change("DELETE", "/order", idempotency_key=idempotency_key, query=query)
+        order: Order = await self._get(Order, call)
+        return order
+
+    async def preview(self, symbol: str, quantity: Amount) -> OrderPreview:
+        """What buying would do now; books nothing."""
+        call = credential_change(
+            "POST", "/order/preview", "always", symbol=symbol, quantity=amount(quantity, "quantity")
+        )
+        outcome: OrderPreview = await self._get(OrderPreview, call)
+        return outcome
+
+    async def order(self, order_id: int) -> OrderDetail:
+        """One order, and why it filled at its prices."""
+        found: OrderDetail = await self._get(OrderDetail, get(f"/order/{order_id}"))
+        return found
+
+    async def order_by_client_id(self, client_order_id: str) -> OrderDetail:
+        """The same, by the id that was given to it."""
+        call = get(f"/order/by-client-id/{path_part(client_order_id)}")
+        found: OrderDetail = await self._get(OrderDetail, call)
+        return found
+
+    def orders(
+        self,
+        *,
+        active: bool | None = None,
+        symbol: str | None = None,
+        epoch: int | None = None,
+        as_of: Instant | None = None,
+        limit: int | None = None,
+    ) -> AsyncListing[Order]:
+        """Active orders first, then newest first, all pages of 1,000.
+
+        Orders that are made or closed between two pages may be missed; `export("orders")`
+        and `as_of` are of one instant.
+        """
+        call = get("/order", active=active, symbol=symbol, epoch=epoch, as_of=as_of)
+        return self._list(Pages(first=call, model=Order, member="orders", by="offset", limit=limit))
+
+    def watchlist(self) -> AsyncListing[WatchlistEntry]:
+        """The watched symbols, newest first."""
+        return self._list(Pages(first=get("/watchlist"), model=WatchlistEntry, member="watchlists"))
+
+    async def watch(self, symbol: str, *, idempotency_key: str | None = None) -> WatchlistEntry:
+        """Watch a symbol; one that is watched already stays as it is."""
+        call = change("POST", "/watchlist", idempotency_key=idempotency_key, symbol=symbol)
+        entry: WatchlistEntry = await self._get(WatchlistEntry, call)
+        return entry
+
+    async def unwatch(self, symbol: str, *, idempotency_key: str | None = None) -> None:
+        """Stop watching a symbol."""
+        path = f"/watchlist/{path_part(symbol)}"
+        await self._do(change("DELETE", path, idempotency_key=idempotency_key))
+
+    def logs(
+        self, *, symbol: str | None = None, limit: int | None = None
+    ) -> AsyncListing[LogEntry]:
+        """The trading log, newest first; `symbol` is a part of one."""
+        call = get("/log", symbol=symbol)
+        return self._list(
+            Pages(first=call, model=LogEntry, member="logs", by="offset", limit=limit)
+        )
+
+    async def log(
+        self,
+        symbol: str,
+        action: str,
+        data: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> LogEntry:
+        """Write an entry; `data` is any JSON object, and keeps every digit of a Decimal."""
+        call = change(
+            "POST",
+            "/log",
+            idempotency_key=idempotency_key,
+            symbol=symbol,
+            action=action,
+            data=dict(data),
+        )
+        entry: LogEntry = await self._get(LogEntry, call)
+        return entry
+
+    async def log_symbols(self) -> tuple[str, ...]:
+        """The symbols in the log, sorted."""
+        symbols: tuple[str, ...] = await self._get(tuple[str, ...], get("/log/symbols"))
+        return symbols
+
+    def strategies(self, *, include_deleted: bool | None = None) -> AsyncListing[Strategy]:
+        """The strategies, newest first; deleted ones too unless `include_deleted=False`."""
+        call = get("/strategy", include_deleted=include_deleted)
+        return self._list(Pages(first=call, model=Strategy, member="strategies"))
+
+    async def create_strategy(
+        self, name: str, *, slug: str | None = None, idempotency_key: str | None = None
+    ) -> Strategy:
+        """A new strategy; its slug is made from the name unless there is one."""
+        call = change("POST", "/strategy", idempotency_key=idempotency_key, name=name, slug=slug)
+        strategy: Strategy = await self._get(Strategy, call)
+        return strategy
+
+    async def update_strategy(
+        self,
+        strategy_id: int,
+        *,
+        name: str | None = None,
+        slug: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Strategy:
+        """Change what is not None."""
+        path = f"/strategy/{strategy_id}"
+        call = change("PUT", path, idempotency_key=idempotency_key, name=name, slug=slug)
+        strategy: Strategy = await self._get(Strategy, call)
+        return strategy
+
+    async def delete_strategy(
+        self, strategy_id: int, *, idempotency_key: str | None = None
+    ) -> None:
+        """Delete it softly."""
+        await self._do(
+            change("DELETE", f"/strategy/{strategy_id}", idempotency_key=idempotency_key)
+        )
+
+    def trade_strategies(
+        self, *, include_deleted: bool | None = None
+    ) -> AsyncListing[TradeStrategy]:
+        """Which strategy trades what; deleted ones too unless `include_deleted=False`."""
+        call = get("/trade-strategy", include_deleted=include_deleted)
+        return self._list(Pages(first=call, model=TradeStrategy, member="trade_strategies"))
+
+    async def create_trade_strategy(
+        self,
+        symbol: str,
+        strategy_id: int,
+        *,
+        interval: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> TradeStrategy:
+        """Assign a strategy to a symbol at an interval (5m)."""
+        call = change(
+            "POST",
+            "/trade-strategy",
+            idempotency_key=idempotency_key,
+            symbol=symbol,
+            strategy_id=strategy_id,
+            timestamp=interval,
+        )
+        made: TradeStrategy = await self._get(TradeStrategy, call)
+        return made
+
+    async def update_trade_strategy(
+        self,
+        trade_strategy_id: int,
+        *,
+        symbol: str | None = None,
+        strategy_id: int | None = None,
+        interval: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> TradeStrategy:
+        """Change what is not None."""
+        call = change(
+            "PUT",
+            f"/trade-strategy/{trade_strategy_id}",
+            idempotency_key=idempotency_key,
+            symbol=symbol,
+            strategy_id=strategy_id,
+            timestamp=interval,
+        )
+        changed: TradeStrategy = await self._get(TradeStrategy, call)
+        return changed
+
+    async def delete_trade_strategy(
+        self, trade_strategy_id: int, *, idempotency_key: str | None = None
+    ) -> None:
+        """Delete it softly."""
+        path = f"/trade-strategy/{trade_strategy_id}"
+        await self._do(change("DELETE", path, idempotency_key=idempotency_key))

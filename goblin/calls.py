@@ -1,0 +1,349 @@
+"""What is asked of a server and when it is asked again, without asking: no I/O here."""
+
+import json
+import math
+import numbers
+import random
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final, Generic, Literal, TypeVar
+from urllib.parse import quote
+
+from goblin.decoding import NotAsExpected, Rows, decode, decode_rows, read_json
+from goblin.errors import BadAnswer, ConnectionLost, GoblinError, Unreachable
+
+T = TypeVar("T")
+Amount = Decimal | int | str
+Instant = datetime | str
+PAGE_MAX: Final = 1000
+
+Repeatable = Literal["always", "unless lost", "never"]
+"""Whether a request may be sent again: whatever happened; unless the server may have acted on
+it; or only where it cannot have arrived."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request."""
+
+    method: str
+    path: str
+    query: Mapping[str, Any]
+    body: str | None = None
+    accept: str = "application/json"
+    idempotency_key: str | None = None
+    repeatable: Repeatable = "always"
+
+    @property
+    def name(self) -> str:
+        """What a message calls it by."""
+        return f"{self.method} {self.path}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Without who asks."""
+        found = {"Accept": self.accept}
+        if self.body is not None:
+            found["Content-Type"] = "application/json"
+        if self.idempotency_key is not None:
+            found["Idempotency-Key"] = self.idempotency_key
+        return found
+
+
+def get(path: str, /, accept: str = "application/json", **query: Any) -> Call:
+    """A question; None is not asked for, `begin` and `end` are `from` and `to` on the wire."""
+    return Call(method="GET", path=path, query=_query(query), accept=accept)
+
+
+def change(
+    method: str,
+    path: str,
+    /,
+    *,
+    idempotency_key: str | None,
+    query: Mapping[str, Any] | None = None,
+    **body: Any,
+) -> Call:
+    """A change, with an idempotency key of its own unless there is one; None is left out."""
+    return Call(
+        method=method,
+        path=path,
+        query=_query(query or {}),
+        body=_body(body),
+        idempotency_key=idempotency_key or uuid.uuid4().hex,
+    )
+
+
+def credential_change(method: str, path: str, /, repeatable: Repeatable, **body: Any) -> Call:
+    """A change under /auth or /admin, where there are no idempotency keys."""
+    return Call(method=method, path=path, query={}, body=_body(body), repeatable=repeatable)
+
+
+def path_part(text: str) -> str:
+    """The text as one part of a path, slashes included."""
+    return quote(text, safe="")
+
+
+def amount(value: Amount, name: str) -> str:
+    """Every digit of it. Raises TypeError for a float, which has other digits than it shows."""
+    if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
+        raise TypeError(
+            f'{name} is a {type(value).__name__}, which is not exact: write "0.1" or Decimal("0.1")'
+        )
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
+
+
+def _query(members: Mapping[str, Any]) -> dict[str, Any]:
+    wire = {"begin": "from", "end": "to"}
+    return {wire.get(k, k): _parameter(v) for k, v in members.items() if v is not None}
+
+
+def _parameter(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return _spelled(value)
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
+
+
+def _spelled(instant: datetime) -> str:
+    if instant.tzinfo is None:
+        raise ValueError(
+            f"{instant.isoformat()} has no time zone: write datetime(..., tzinfo=UTC) or "
+            f'"{instant.isoformat()}Z"'
+        )
+    return instant.isoformat()
+
+
+def _body(members: Mapping[str, Any]) -> str | None:
+    present = {name: value for name, value in members.items() if value is not None}
+    return dump_json(present) if present else None
+
+
+def dump_json(value: Any, where: str = "") -> str:  # noqa: PLR0911 - one for each type
+    """Exact JSON: every digit of a Decimal, numpy's numbers too. Raises ValueError, TypeError."""
+    match value:
+        case None | bool() | str():
+            return json.dumps(value)
+        case dict():
+            members = (
+                f"{json.dumps(str(key))}:{dump_json(inner, f'{where}.{key}'.lstrip('.'))}"
+                for key, inner in value.items()
+            )
+            return "{" + ",".join(members) + "}"
+        case list() | tuple():
+            return "[" + ",".join(dump_json(v, f"{where}[{i}]") for i, v in enumerate(value)) + "]"
+        case datetime():
+            return json.dumps(_spelled(value))
+        case date():
+            return json.dumps(value.isoformat())
+        case Decimal() if value.is_finite():
+            return str(value)
+        case numbers.Integral():
+            return str(int(value))
+        case numbers.Real() if math.isfinite(value):
+            return repr(float(value))
+        case numbers.Real() | Decimal():
+            raise ValueError(f"{where} is {value}, which JSON does not have: use None")
+    raise TypeError(f"{where} is a {type(value).__name__}, which JSON does not have")
+
+
+def read_answer(content: bytes, where: str) -> dict[str, Any]:
+    """The envelope of a success. Raises BadAnswer."""
+    try:
+        answer = read_json(content)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict) and answer.get("status") == "success":
+        return answer
+    raise BadAnswer(f"{where} answered no JSON of goblin's: does another program listen there?")
+
+
+def read_data(wanted: Any, answer: Mapping[str, Any], where: str) -> Any:
+    """What was asked for. Raises BadAnswer."""
+    with _known(where):
+        return decode(wanted, answer.get("data"))
+
+
+@contextmanager
+def _known(where: str) -> Iterator[None]:
+    try:
+        yield
+    except NotAsExpected as error:
+        raise BadAnswer(
+            f"{where} answered something else than this client knows ({error}): are server and "
+            "client of one age?"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pages(Generic[T]):
+    """A list that is asked for page by page."""
+
+    first: Call
+    model: type[T]
+    member: str
+    """Which member of `data` is the list."""
+    by: Literal["one page", "cursor", "offset", "number"] = "one page"
+    limit: int | None = None
+    """At most so many in all."""
+    page_max: int = PAGE_MAX
+
+    def opening(self) -> Call:
+        """The call for the first page."""
+        if self.by == "one page":
+            return self.first
+        size = self.page_max if self.limit is None else max(1, min(self.limit, self.page_max))
+        return replace(self.first, query={**self.first.query, "limit": str(size)})
+
+    def read(self, answer: Mapping[str, Any], where: str) -> Rows[T]:
+        """The values of a page. Raises BadAnswer."""
+        data = answer.get("data")
+        part = data.get(self.member) if isinstance(data, dict) else None
+        with _known(where):
+            return decode_rows(self.model, part)
+
+    def after(self, call: Call, answer: Mapping[str, Any], rows: Rows[T]) -> Call | None:
+        """The call for the next page, None after the last."""
+        changed: dict[str, Any] = {}
+        meta = answer.get("meta", {})
+        if self.by == "cursor" and meta.get("next_cursor") is not None:
+            changed = {"cursor": str(meta["next_cursor"])}
+        elif self.by == "offset":
+            seen = int(call.query.get("offset", 0)) + len(rows)
+            total = (meta or answer["data"]).get("total_count", 0)
+            changed = {"offset": str(seen)} if rows and seen < total else {}
+        elif self.by == "number" and rows:
+            last: Any = rows[-1]
+            changed = (
+                {"after": str(last.number)} if last.number < answer["data"]["last_number"] else {}
+            )
+        return replace(call, query={**call.query, **changed}) if changed else None
+
+
+class Gathered(Generic[T]):
+    """What of a list is still to be handed out: at most so many, and nothing twice.
+
+    Pages that are counted by offset shift when something new comes in front of them.
+    """
+
+    def __init__(self, pages: Pages[T]) -> None:
+        self._left = math.inf if pages.limit is None else pages.limit
+        self._seen: set[Any] | None = set() if pages.by == "offset" else None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is wanted."""
+        return self._left <= 0
+
+    def take(self, rows: Rows[T]) -> list[T]:
+        """Those of the page that are new and wanted."""
+        new: list[T] = list(rows)
+        if self._seen is not None:
+            new = [row for row in rows if row.id not in self._seen]  # type: ignore[attr-defined]
+            self._seen.update(row.id for row in new)  # type: ignore[attr-defined]
+        if len(new) > self._left:
+            new = new[: int(self._left)]
+        self._left -= len(new)
+        return new
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retries:
+    """How often and how long a request is tried again.
+
+    The wait before the n-th repetition is random between half of and the whole of
+    first_wait_seconds x 2^n, at most wait_seconds_max. A server that says how long to wait
+    (Retry-After) is believed; one that wants more than wait_seconds_max is not waited for.
+    """
+
+    count: int = 5
+    first_wait_seconds: float = 0.25
+    wait_seconds_max: float = 30.0
+    reconnect_seconds: float = 1.0
+    """Least wait before a stream of events is opened again; the server asks for a second."""
+    random: Callable[[], float] = random.random
+
+    def wait_seconds(self, repetition: int, retry_after_seconds: float | None = None) -> float:
+        """Before this repetition, the first being 0."""
+        backoff = min(self.wait_seconds_max, self.first_wait_seconds * 2.0 ** min(repetition, 30))
+        jittered = backoff * (1 + self.random()) / 2
+        return jittered if retry_after_seconds is None else retry_after_seconds + jittered / 10
+
+
+TRY_AGAIN: Final = frozenset({429, 503})
+TRY_AGAIN_CODES: Final = frozenset({"request_in_progress", "concurrent_update"})
+"""409s that pass by themselves: the first request with the key still runs, or nothing was done."""
+
+
+class Attempts:
+    """The attempts of one call: each failure is waited out or raised."""
+
+    def __init__(self, call: Call, retries: Retries, *, url: str, was_reached: bool) -> None:
+        """`was_reached`: the server has answered before. Else it is not running: no patience."""
+        self._was_reached = was_reached
+        self._call = call
+        self._retries = retries
+        self._url = url
+        self._repetitions = 0
+
+    def after_failure(self, cause: Exception, *, was_sent: bool) -> float:
+        """Seconds to wait after the connection failed. Raises Unreachable, ConnectionLost."""
+        if self._may_repeat(was_sent=was_sent):
+            return self._wait(None)
+        if was_sent:
+            raise ConnectionLost(
+                f"the connection to {self._url} broke during {self._call.name} "
+                f"({type(cause).__name__})",
+                hint=self._hint(),
+                idempotency_key=self._call.idempotency_key,
+            ) from cause
+        raise unreachable(self._url, cause, self._call.idempotency_key) from cause
+
+    def after_answer(self, failure: GoblinError) -> float:
+        """Seconds to wait after an error. Raises it where waiting does not help."""
+        can_pass = failure.status in TRY_AGAIN or failure.code in TRY_AGAIN_CODES
+        wait = failure.retry_after_seconds or 0
+        if (
+            can_pass
+            and wait <= self._retries.wait_seconds_max
+            and self._call.repeatable != "never"
+            and self._repetitions < self._retries.count
+        ):
+            return self._wait(failure.retry_after_seconds)
+        raise failure
+
+    def _may_repeat(self, *, was_sent: bool) -> bool:
+        is_safe = self._call.repeatable == "always" if was_sent else self._was_reached
+        return is_safe and self._repetitions < self._retries.count
+
+    def _wait(self, retry_after_seconds: float | None) -> float:
+        wait = self._retries.wait_seconds(self._repetitions, retry_after_seconds)
+        self._repetitions += 1
+        return wait
+
+    def _hint(self) -> str:
+        if self._call.repeatable == "always" and self._call.idempotency_key is None:
+            return "ask again"
+        if self._call.repeatable == "never":
+            return "log in again"
+        if self._call.idempotency_key is None:
+            return "it may have been done, or not: look before you do it again"
+        return (
+            "it may have been done, or not: do it again with idempotency_key="
+            f"{self._call.idempotency_key!r}, and it is done once"
+        )
+
+
+def unreachable(url: str, cause: Exception, idempotency_key: str | None = None) -> Unreachable:
+    """Nothing answers there."""
+    return Unreachable(
+        f"nothing answers at {url} ({cause})",
+        hint="is goblin running? Start it with ./scripts/run, or name the address of another: "
+        'goblin.Client("http://127.0.0.1:8000")',
+        idempotency_key=idempotency_key,
+    )

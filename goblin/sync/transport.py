@@ -1,0 +1,248 @@
+# Made by scripts/sync_client.py of goblin/aio/transport.py; do not edit.
+"""Sending calls, again where that is safe, and following events. What to send is in calls.py."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import httpx
+
+from goblin.calls import (
+    TRY_AGAIN,
+    Attempts,
+    Call,
+    Pages,
+    Retries,
+    credential_change,
+    get,
+    read_answer,
+    read_data,
+    unreachable,
+)
+from goblin.decoding import read_json
+from goblin.errors import HOW_TO_MAKE_A_KEY, GoblinError, NotConfigured, error_of
+from goblin.models import Event, Session, Token
+from goblin.sse import SseParser
+from goblin.sync.listing import Listing
+
+T = TypeVar("T")
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+STREAM_SILENCE_SECONDS_MAX: Final = 45.0
+"""The server says something at least every 15 seconds."""
+
+NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class Transport:
+    """A connection to one goblin with one identity."""
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        api_key: str | None = None,
+        timeout_seconds: float = 30.0,
+        retries: Retries | None = None,
+    ) -> None:
+        """`api_key` may also be the access token of a login."""
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"url is {url!r}: expected an address like {DEFAULT_URL}")
+        self.url = url.rstrip("/")
+        self._access = api_key
+        self._refresh: str | None = None
+        self._renewing = threading.Lock()
+        self._was_reached = False
+        self._retries = retries or Retries()
+        self._timeout_seconds = timeout_seconds
+        self._http = httpx.Client(base_url=self.url, timeout=timeout_seconds)
+
+    @classmethod
+    def from_environment(cls, **options: Any) -> Self:
+        """The goblin that GOBLIN_URL names, with the key in GOBLIN_API_KEY."""
+        missing = [name for name in ("GOBLIN_URL", "GOBLIN_API_KEY") if not os.environ.get(name)]
+        if missing:
+            raise NotConfigured(
+                f"the environment variable{'s' * (len(missing) > 1)} {' and '.join(missing)} "
+                "must be set",
+                hint=f"export GOBLIN_URL={DEFAULT_URL} GOBLIN_API_KEY=gob_...; ./scripts/run "
+                f"starts goblin; to make a key: {HOW_TO_MAKE_A_KEY}",
+            )
+        return cls(os.environ["GOBLIN_URL"], api_key=os.environ["GOBLIN_API_KEY"], **options)
+
+    def __repr__(self) -> str:
+        who = "nobody's" if self._access is None else "with a key"
+        return f"<{type(self).__name__} {self.url} {who}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _keep(self, tokens: Token) -> None:
+        self._access, self._refresh = tokens.access_token, tokens.refresh_token
+
+    def _forget(self) -> None:
+        self._access = self._refresh = None
+
+    def login(self, email: str, password: str) -> Session:
+        """Ask as this user from now on; the session is renewed by itself."""
+        call = credential_change("POST", "/auth/login", "always", email=email, password=password)
+        session: Session = self._get(Session, call)
+        self._keep(session)
+        return session
+
+    def refresh(self) -> Token:
+        """New tokens for those of the login; happens by itself when they have expired."""
+        # Never twice: a refresh token that comes a second time ends the session.
+        call = credential_change(
+            "POST", "/auth/refresh", "never", refresh_token=self._refresh or ""
+        )
+        token: Token = self._get(Token, call)
+        self._keep(token)
+        return token
+
+    def _get(self, wanted: Any, call: Call) -> Any:
+        return read_data(wanted, self._answer(call), call.name)
+
+    def _do(self, call: Call) -> None:
+        self._answer(call)
+
+    def _list(self, pages: Pages[T]) -> Listing[T]:
+        return Listing(self._answer, pages)
+
+    def _answer(self, call: Call) -> dict[str, Any]:
+        return read_answer(self._send(call, whole), call.name)
+
+    def _send(self, call: Call, read: Callable[[httpx.Response], T]) -> T:
+        """What `read` makes of the answer. Raises GoblinError."""
+        attempts = Attempts(call, self._retries, url=self.url, was_reached=self._was_reached)
+        while True:
+            sent_with = self._access
+            try:
+                with self._http.stream(
+                    call.method,
+                    call.path,
+                    params=call.query,
+                    content=call.body,
+                    headers=call.headers | self._authorization(),
+                ) as response:
+                    self._was_reached = True
+                    if response.is_success:
+                        return read(response)
+                    failure = _failure(call, response, response.read(), sent_with)
+            except httpx.TransportError as error:
+                wait = attempts.after_failure(error, was_sent=not isinstance(error, NOT_SENT))
+            else:
+                if self._is_renewed(failure, sent_with):
+                    continue
+                wait = attempts.after_answer(failure)
+            time.sleep(wait)
+
+    def _authorization(self) -> dict[str, str]:
+        return {} if self._access is None else {"Authorization": f"Bearer {self._access}"}
+
+    def _is_renewed(self, failure: GoblinError, sent_with: str | None) -> bool:
+        """Whether asking again with other tokens may help; one of many callers fetches them."""
+        if failure.code != "token_expired" or self._refresh is None:
+            return False
+        with self._renewing:
+            if self._access == sent_with:
+                self.refresh()
+        return True
+
+    def _save(self, call: Call, path: Path) -> None:
+        """The answer as a file, which is there as a whole or not at all."""
+        part = path.with_name(f"{path.name}.part")
+
+        def write(response: httpx.Response) -> None:
+            with part.open("wb") as file:
+                for piece in response.iter_bytes():
+                    file.write(piece)
+
+        try:
+            self._send(call, write)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def events(self, *, after: int = 0) -> Generator[Event, None]:
+        """Every event after this number, as it happens, without an end.
+
+        Whatever breaks, the stream is opened again and goes on after the last event: nothing
+        is missed and nothing comes twice. Remember `event.number`, and go on from there after
+        a restart of your own. Raises GoblinError for what waiting does not help against.
+        """
+        last, failures = after, 0
+        while True:
+            sent_with, told = self._access, None
+            try:
+                with closing(self._connected(last)) as happening:
+                    for event in happening:
+                        failures = 0
+                        if event.number > last:
+                            last = event.number
+                            yield event
+            except httpx.TransportError as error:
+                if not self._was_reached:
+                    raise unreachable(self.url, error) from error
+            except GoblinError as failure:
+                if self._is_renewed(failure, sent_with):
+                    continue
+                if failure.status not in TRY_AGAIN:
+                    raise
+                told = failure.retry_after_seconds
+            wait = self._retries.wait_seconds(failures, told)
+            time.sleep(max(wait, self._retries.reconnect_seconds))
+            failures += 1
+
+    def _connected(self, last: int) -> Generator[Event, None]:
+        """The events after this one, for as long as one connection holds."""
+        call = get("/events/stream", accept="text/event-stream", after=last)
+        with self._http.stream(
+            call.method,
+            call.path,
+            params=call.query,
+            headers=call.headers | self._authorization(),
+            timeout=httpx.Timeout(self._timeout_seconds, read=STREAM_SILENCE_SECONDS_MAX),
+        ) as response:
+            self._was_reached = True
+            if not response.is_success:
+                raise _failure(call, response, response.read(), self._access)
+            parser = SseParser()
+            for piece in response.iter_bytes():
+                for text in parser.feed(piece):
+                    yield read_data(Event, {"data": read_json(text)}, call.name)
+
+
+def whole(response: httpx.Response) -> bytes:
+    """The answer in memory."""
+    return response.read()
+
+
+def _failure(
+    call: Call, response: httpx.Response, content: bytes, sent_with: str | None
+) -> GoblinError:
+    return error_of(
+        status=response.status_code,
+        headers=response.headers,
+        content=content,
+        where=call.name,
+        now=time.time(),
+        has_credentials=sent_with is not None,
+        idempotency_key=call.idempotency_key,
+    )
