@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
+from types import UnionType
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_type_hints
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def frame_of_rows(model: type, rows: Sequence[Any], *, exact: bool) -> "pd.DataF
     columns: dict[str, Any] = {}
     for name, kind in _kinds(model):
         values = [getattr(row, name) for row in rows]
-        if kind is _NUMBERS:
+        if kind == _NUMBERS:
             for key in dict.fromkeys(key for value in values for key in value):
                 numbers = [value.get(key, _NAN) for value in values]
                 columns[key] = pd.Series(numbers, dtype="float64")
@@ -104,10 +105,10 @@ def _kinds(model: type) -> list[tuple[str, Any]]:
     """The name and the type of each column, without `| None`."""
     found = []
     for name, hint in get_type_hints(model).items():
-        (kind, *_) = [a for a in get_args(hint) if a is not type(None)] or [hint]
-        if hint is _NUMBERS:
-            kind = _NUMBERS
-        elif "reason" in getattr(kind, "__dataclass_fields__", ()):
+        kind = hint
+        if isinstance(hint, UnionType):
+            (kind,) = (a for a in get_args(hint) if a is not type(None))
+        if "reason" in getattr(kind, "__dataclass_fields__", ()):
             kind = _MEASURE
         found.append((name, kind))
     return found
@@ -179,8 +180,10 @@ def _frame_of_table(pd: Any, pa: Any, table: Any, *, exact: bool) -> Any:
         elif pa.types.is_decimal(field.type) and exact:
             objects = [_NAN if v is None else v for v in values.to_pylist()]
             columns[field.name] = pd.Series(objects, dtype=object)
-        elif pa.types.is_decimal(field.type):
-            columns[field.name] = pd.Series(values.cast("float64").to_numpy())
+        elif pa.types.is_decimal(field.type) or pa.types.is_integer(field.type):
+            is_whole = pa.types.is_integer(field.type) and values.null_count == 0
+            numbers = values.cast("int64" if is_whole else "float64").to_numpy()
+            columns[field.name] = pd.Series(numbers)
         elif len(values) and values.null_count == len(values):
             columns[field.name] = pd.Series([_NAN] * len(values))
         else:

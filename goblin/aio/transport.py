@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -61,9 +61,9 @@ class AsyncTransport:
         self._http = httpx.AsyncClient(base_url=self.url, timeout=timeout_seconds)
 
     @classmethod
-    def from_environment(cls, **options: Any) -> Self:
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """The goblin that GOBLIN_URL names, with the key in GOBLIN_API_KEY."""
-        missing = [name for name in ("GOBLIN_URL", "GOBLIN_API_KEY") if not os.environ.get(name)]
+        missing = [name for name in ("GOBLIN_URL", "GOBLIN_API_KEY") if not environment.get(name)]
         if missing:
             raise NotConfigured(
                 f"the environment variable{'s' * (len(missing) > 1)} {' and '.join(missing)} "
@@ -71,7 +71,7 @@ class AsyncTransport:
                 hint=f"export GOBLIN_URL={DEFAULT_URL} GOBLIN_API_KEY=gob_...; ./scripts/run "
                 f"starts goblin; to make a key: {HOW_TO_MAKE_A_KEY}",
             )
-        return cls(os.environ["GOBLIN_URL"], api_key=os.environ["GOBLIN_API_KEY"], **options)
+        return cls(environment["GOBLIN_URL"], api_key=environment["GOBLIN_API_KEY"])
 
     def __repr__(self) -> str:
         who = "nobody's" if self._access is None else "with a key"

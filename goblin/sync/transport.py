@@ -4,7 +4,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -62,9 +62,9 @@ class Transport:
         self._http = httpx.Client(base_url=self.url, timeout=timeout_seconds)
 
     @classmethod
-    def from_environment(cls, **options: Any) -> Self:
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """The goblin that GOBLIN_URL names, with the key in GOBLIN_API_KEY."""
-        missing = [name for name in ("GOBLIN_URL", "GOBLIN_API_KEY") if not os.environ.get(name)]
+        missing = [name for name in ("GOBLIN_URL", "GOBLIN_API_KEY") if not environment.get(name)]
         if missing:
             raise NotConfigured(
                 f"the environment variable{'s' * (len(missing) > 1)} {' and '.join(missing)} "
@@ -72,7 +72,7 @@ class Transport:
                 hint=f"export GOBLIN_URL={DEFAULT_URL} GOBLIN_API_KEY=gob_...; ./scripts/run "
                 f"starts goblin; to make a key: {HOW_TO_MAKE_A_KEY}",
             )
-        return cls(os.environ["GOBLIN_URL"], api_key=os.environ["GOBLIN_API_KEY"], **options)
+        return cls(environment["GOBLIN_URL"], api_key=environment["GOBLIN_API_KEY"])
 
     def __repr__(self) -> str:
         who = "nobody's" if self._access is None else "with a key"

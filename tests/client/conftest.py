@@ -1,12 +1,16 @@
 """goblin on a real socket, and somebody with a client of it."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import goblin
 import pytest_asyncio
+import yaml
+from app.core.config import PROJECT
 from tests.conftest import Installation, Person, new_person
 from tests.serving import served
 
+SWAGGER: dict[str, Any] = yaml.load((PROJECT / "swagger.yaml").read_text(), yaml.CSafeLoader)
 AT_ONCE = goblin.Retries(first_wait_seconds=0.01, wait_seconds_max=5.0, reconnect_seconds=0.0)
 
 
