@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from goblin.aio.listing import AsyncListing
 from goblin.aio.transport import AsyncTransport, whole
-from goblin.calls import Amount, Instant, Pages, amount, change, credential_change, get
+from goblin.calls import Amount, Instant, Pages, amount, change, credential_change, get, path_part
 from goblin.frames import MEDIA_TYPES, Engine, check_engine, frame_of_export, media_type_for
 from goblin.models import (
     ApiKey,
@@ -204,7 +204,12 @@ class AsyncAccount(AsyncTransport):
         check_engine(engine)
         media_type = media_type_for(engine)
         call = get(
-            f"/export/{table}", accept=media_type, epoch=epoch, symbol=symbol, begin=begin, end=end
+            f"/export/{path_part(table)}",
+            accept=media_type,
+            epoch=epoch,
+            symbol=symbol,
+            begin=begin,
+            end=end,
         )
         content = await self._send(call, whole)
         return frame_of_export(content, media_type, engine, exact=exact)
@@ -212,7 +217,7 @@ class AsyncAccount(AsyncTransport):
     async def export_file(
         self,
         table: str,
-        path: str | Path,
+        file: str | Path,
         *,
         epoch: int | None = None,
         symbol: str | None = None,
@@ -220,12 +225,17 @@ class AsyncAccount(AsyncTransport):
         end: Instant | None = None,
     ) -> Path:
         """The same as a .csv, .parquet or .arrows file, in constant memory."""
-        target = Path(path)
+        target = Path(file)
         if target.suffix not in MEDIA_TYPES:
             raise ValueError(f"{target.name}: expected a name in {', '.join(MEDIA_TYPES)}")
         accept = MEDIA_TYPES[target.suffix]
         call = get(
-            f"/export/{table}", accept=accept, epoch=epoch, symbol=symbol, begin=begin, end=end
+            f"/export/{path_part(table)}",
+            accept=accept,
+            epoch=epoch,
+            symbol=symbol,
+            begin=begin,
+            end=end,
         )
         await self._save(call, target)
         return target

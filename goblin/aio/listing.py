@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from goblin.calls import Call, Gathered, Pages
 from goblin.decoding import Rows
+from goblin.frames import import_pandas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,4 +46,5 @@ class AsyncListing(Generic[T]):
 
     async def df(self, *, exact: bool = False) -> "pd.DataFrame":
         """All of it as a DataFrame; `exact=True` keeps Decimal where there would be float64."""
+        import_pandas()  # before asking for anything
         return (await self.all()).df(exact=exact)

@@ -34,6 +34,7 @@ DEFAULT_URL: Final = "http://127.0.0.1:8000"
 STREAM_SILENCE_SECONDS_MAX: Final = 45.0
 """The server says something at least every 15 seconds."""
 
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -58,7 +59,12 @@ class AsyncTransport:
         self._was_reached = False
         self._retries = retries or Retries()
         self._timeout_seconds = timeout_seconds
-        self._http = httpx.AsyncClient(base_url=self.url, timeout=timeout_seconds)
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            timeout=timeout_seconds,
+            # The environment's proxy does not lead to this very machine.
+            trust_env=httpx.URL(self.url).host not in LOOPBACK,
+        )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from goblin.calls import Call, Gathered, Pages
 from goblin.decoding import Rows
+from goblin.frames import import_pandas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,4 +44,5 @@ class Listing(Generic[T]):
 
     def df(self, *, exact: bool = False) -> "pd.DataFrame":
         """All of it as a DataFrame; `exact=True` keeps Decimal where there would be float64."""
+        import_pandas()  # before asking for anything
         return (self.all()).df(exact=exact)

@@ -35,6 +35,7 @@ DEFAULT_URL: Final = "http://127.0.0.1:8000"
 STREAM_SILENCE_SECONDS_MAX: Final = 45.0
 """The server says something at least every 15 seconds."""
 
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -59,7 +60,12 @@ class Transport:
         self._was_reached = False
         self._retries = retries or Retries()
         self._timeout_seconds = timeout_seconds
-        self._http = httpx.Client(base_url=self.url, timeout=timeout_seconds)
+        self._http = httpx.Client(
+            base_url=self.url,
+            timeout=timeout_seconds,
+            # The environment's proxy does not lead to this very machine.
+            trust_env=httpx.URL(self.url).host not in LOOPBACK,
+        )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
