@@ -1,11 +1,13 @@
 """The whole client: the account, trading, the market, and the service itself."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Final
 
 from goblin.aio.listing import AsyncListing
 from goblin.aio.trading import AsyncTrading
-from goblin.calls import PAGE_MAX, Instant, Pages, credential_change, get
+from goblin.aio.transport import EVENT_STREAM
+from goblin.calls import PAGE_MAX, Instant, Pages, credential_change, get, read_data
 from goblin.models import (
     AdminUser,
     Candle,
@@ -13,12 +15,14 @@ from goblin.models import (
     IndicatorRow,
     InstallationAudit,
     Instrument,
+    MarketUpdate,
     OrderBook,
     Price,
     PublicTrades,
     Ticker,
 )
 
+KNOWN_OF_UPDATE: Final = ("topic", "source", "age_ms", "venue_time_ms")
 CANDLES_PAGE_MAX: Final = 10_000
 """Of one answer; longer stretches are asked for in pages that the server can fetch at once."""
 
@@ -142,6 +146,19 @@ class AsyncClient(AsyncTrading):
         return self._list(
             Pages(first=call, model=Instrument, member="instruments", by="cursor", limit=limit)
         )
+
+    async def market_stream(self, *topics: str) -> AsyncGenerator[MarketUpdate, None]:
+        """The latest of these topics whenever it changes, without an end: spot/BTCUSDT/ticker.
+
+        After a broken connection it goes on with what is known then. Raises GoblinError for
+        what waiting does not help against.
+        """
+        call = get("/market/stream", accept=EVENT_STREAM, topics=",".join(topics))
+        async with aclosing(self._stream(lambda: call)) as values:
+            async for updates in values:
+                for update in updates:
+                    known = {name: update.pop(name) for name in KNOWN_OF_UPDATE}
+                    yield read_data(MarketUpdate, {"data": {**known, "data": update}}, call.name)
 
     async def health(self) -> Health:
         """Whether the API and its database work. Raises Unavailable."""

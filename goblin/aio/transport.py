@@ -31,6 +31,7 @@ from goblin.sse import SseParser
 
 T = TypeVar("T")
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
+EVENT_STREAM: Final = "text/event-stream"
 STREAM_SILENCE_SECONDS_MAX: Final = 45.0
 """The server says something at least every 15 seconds."""
 
@@ -192,16 +193,28 @@ class AsyncTransport:
         is missed and nothing comes twice. Remember `event.number`, and go on from there after
         a restart of your own. Raises GoblinError for what waiting does not help against.
         """
-        last, failures = after, 0
+        last = after
+
+        def rest() -> Call:
+            return get("/events/stream", accept=EVENT_STREAM, after=last)
+
+        async with aclosing(self._stream(rest)) as values:
+            async for value in values:
+                event: Event = read_data(Event, {"data": value}, rest().name)
+                if event.number > last:
+                    last = event.number
+                    yield event
+
+    async def _stream(self, ask: Callable[[], Call]) -> AsyncGenerator[Any, None]:
+        """What a stream says; asked for again whenever it ends."""
+        failures = 0
         while True:
             sent_with, told = self._access, None
             try:
-                async with aclosing(self._connected(last)) as happening:
-                    async for event in happening:
+                async with aclosing(self._connected(ask())) as values:
+                    async for value in values:
                         failures = 0
-                        if event.number > last:
-                            last = event.number
-                            yield event
+                        yield value
             except httpx.TransportError as error:
                 if not self._was_reached:
                     raise unreachable(self.url, error) from error
@@ -215,9 +228,8 @@ class AsyncTransport:
             await asyncio.sleep(max(wait, self._retries.reconnect_seconds))
             failures += 1
 
-    async def _connected(self, last: int) -> AsyncGenerator[Event, None]:
-        """The events after this one, for as long as one connection holds."""
-        call = get("/events/stream", accept="text/event-stream", after=last)
+    async def _connected(self, call: Call) -> AsyncGenerator[Any, None]:
+        """What a stream says for as long as one connection holds."""
         async with self._http.stream(
             call.method,
             call.path,
@@ -231,7 +243,7 @@ class AsyncTransport:
             parser = SseParser()
             async for piece in response.aiter_bytes():
                 for text in parser.feed(piece):
-                    yield read_data(Event, {"data": read_json(text)}, call.name)
+                    yield read_json(text)
 
 
 async def whole(response: httpx.Response) -> bytes:

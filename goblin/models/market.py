@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from goblin.decoding import Rows
 
@@ -111,3 +112,14 @@ class Instrument:
     quantity_min: Decimal
     quantity_max: Decimal | None = None
     amount_min: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketUpdate:
+    """What is new about a topic; `data` has its numbers as exact texts (docs/streams.md)."""
+
+    topic: str
+    source: str
+    age_ms: int
+    venue_time_ms: int
+    data: dict[str, Any]

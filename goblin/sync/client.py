@@ -1,10 +1,11 @@
 # Made by scripts/sync_client.py of goblin/aio/client.py; do not edit.
 """The whole client: the account, trading, the market, and the service itself."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from typing import Final
 
-from goblin.calls import PAGE_MAX, Instant, Pages, credential_change, get
+from goblin.calls import PAGE_MAX, Instant, Pages, credential_change, get, read_data
 from goblin.models import (
     AdminUser,
     Candle,
@@ -12,6 +13,7 @@ from goblin.models import (
     IndicatorRow,
     InstallationAudit,
     Instrument,
+    MarketUpdate,
     OrderBook,
     Price,
     PublicTrades,
@@ -19,7 +21,9 @@ from goblin.models import (
 )
 from goblin.sync.listing import Listing
 from goblin.sync.trading import Trading
+from goblin.sync.transport import EVENT_STREAM
 
+KNOWN_OF_UPDATE: Final = ("topic", "source", "age_ms", "venue_time_ms")
 CANDLES_PAGE_MAX: Final = 10_000
 """Of one answer; longer stretches are asked for in pages that the server can fetch at once."""
 
@@ -141,6 +145,19 @@ class Client(Trading):
         return self._list(
             Pages(first=call, model=Instrument, member="instruments", by="cursor", limit=limit)
         )
+
+    def market_stream(self, *topics: str) -> Generator[MarketUpdate, None]:
+        """The latest of these topics whenever it changes, without an end: spot/BTCUSDT/ticker.
+
+        After a broken connection it goes on with what is known then. Raises GoblinError for
+        what waiting does not help against.
+        """
+        call = get("/market/stream", accept=EVENT_STREAM, topics=",".join(topics))
+        with closing(self._stream(lambda: call)) as values:
+            for updates in values:
+                for update in updates:
+                    known = {name: update.pop(name) for name in KNOWN_OF_UPDATE}
+                    yield read_data(MarketUpdate, {"data": {**known, "data": update}}, call.name)
 
     def health(self) -> Health:
         """Whether the API and its database work. Raises Unavailable."""

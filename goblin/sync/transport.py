@@ -32,6 +32,7 @@ from goblin.sync.listing import Listing
 
 T = TypeVar("T")
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
+EVENT_STREAM: Final = "text/event-stream"
 STREAM_SILENCE_SECONDS_MAX: Final = 45.0
 """The server says something at least every 15 seconds."""
 
@@ -193,16 +194,28 @@ class Transport:
         is missed and nothing comes twice. Remember `event.number`, and go on from there after
         a restart of your own. Raises GoblinError for what waiting does not help against.
         """
-        last, failures = after, 0
+        last = after
+
+        def rest() -> Call:
+            return get("/events/stream", accept=EVENT_STREAM, after=last)
+
+        with closing(self._stream(rest)) as values:
+            for value in values:
+                event: Event = read_data(Event, {"data": value}, rest().name)
+                if event.number > last:
+                    last = event.number
+                    yield event
+
+    def _stream(self, ask: Callable[[], Call]) -> Generator[Any, None]:
+        """What a stream says; asked for again whenever it ends."""
+        failures = 0
         while True:
             sent_with, told = self._access, None
             try:
-                with closing(self._connected(last)) as happening:
-                    for event in happening:
+                with closing(self._connected(ask())) as values:
+                    for value in values:
                         failures = 0
-                        if event.number > last:
-                            last = event.number
-                            yield event
+                        yield value
             except httpx.TransportError as error:
                 if not self._was_reached:
                     raise unreachable(self.url, error) from error
@@ -216,9 +229,8 @@ class Transport:
             time.sleep(max(wait, self._retries.reconnect_seconds))
             failures += 1
 
-    def _connected(self, last: int) -> Generator[Event, None]:
-        """The events after this one, for as long as one connection holds."""
-        call = get("/events/stream", accept="text/event-stream", after=last)
+    def _connected(self, call: Call) -> Generator[Any, None]:
+        """What a stream says for as long as one connection holds."""
         with self._http.stream(
             call.method,
             call.path,
@@ -232,7 +244,7 @@ class Transport:
             parser = SseParser()
             for piece in response.iter_bytes():
                 for text in parser.feed(piece):
-                    yield read_data(Event, {"data": read_json(text)}, call.name)
+                    yield read_json(text)
 
 
 def whole(response: httpx.Response) -> bytes:

@@ -44,7 +44,8 @@ MODELS = {
     "app__schemas__live__TradesOut": models.PublicTrades,
 }
 NEVER_NEEDED = {"token_type"}
-BASES = {models.Live}
+NOT_IN_SWAGGER = {models.Live, models.MarketUpdate}
+"""What others begin with, and what streams say."""
 
 
 def plain_kinds(schema: dict[str, Any]) -> set[Any]:
@@ -112,7 +113,7 @@ def test_every_model_has_the_members_and_types_that_swagger_yaml_promises() -> N
     ]
     assert wrong == []
     written = {m for m in vars(models).values() if dataclasses.is_dataclass(m)}
-    assert written - reached == BASES, "a model of nothing"
+    assert written - reached == NOT_IN_SWAGGER
 
 
 def test_a_difference_between_model_and_schema_would_be_found() -> None:

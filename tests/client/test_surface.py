@@ -28,7 +28,6 @@ NOT_OFFERED = {
     "POST /auth/token",  # for OAuth2 clients; login is the same
     "GET /auth/profile",  # me is the same
     "DELETE /order/{id_or_symbol}",  # close_order is the same
-    "GET /market/stream",  # prices as they happen: not yet
 }  # fmt: skip
 NOT_ASKED_FOR = {"active_only", "limit", "offset", "cursor", "after", "wait_seconds"}
 """Another name for `active`, and what pages are asked for by."""
@@ -144,6 +143,15 @@ async def market_tour(client: goblin.AsyncClient) -> None:
         "BTCUSDT", "1m", ["sma:2", "rsi:14"], begin=begin, end=end, limit=3, **where
     ).all()
     assert values[0].values["sma:2"] > 0
+    async with aclosing(
+        client.market_stream("spot/BTCUSDT/ticker", "spot/BTCUSDT/candles/1m")
+    ) as updates:
+        heard: dict[str, Any] = {}
+        while len(heard) < 2:
+            update = await anext(updates)
+            heard[update.topic] = update.data
+    assert Decimal(heard["spot/BTCUSDT/ticker"]["price"]) > 0
+    assert heard["spot/BTCUSDT/candles/1m"]["candles"]
     assert (await client.health()).database == "connected"
 
 
