@@ -25,7 +25,7 @@ from goblin.calls import (
     unreachable,
 )
 from goblin.decoding import read_json
-from goblin.errors import HOW_TO_MAKE_A_KEY, GoblinError, NotConfigured, error_of
+from goblin.errors import HOW_TO_MAKE_A_KEY, GoblinError, NotConfigured, Unauthenticated, error_of
 from goblin.models import Event, Session, Token
 from goblin.sse import SseParser
 
@@ -114,10 +114,10 @@ class AsyncTransport:
 
     async def refresh(self) -> Token:
         """New tokens for those of the login; happens by itself when they have expired."""
+        if self._refresh is None:
+            raise Unauthenticated("there is no session to renew: log in first")
         # Never twice: a refresh token that comes a second time ends the session.
-        call = credential_change(
-            "POST", "/auth/refresh", "never", refresh_token=self._refresh or ""
-        )
+        call = credential_change("POST", "/auth/refresh", "never", refresh_token=self._refresh)
         token: Token = await self._get(Token, call)
         self._keep(token)
         return token
@@ -216,7 +216,7 @@ class AsyncTransport:
                         failures = 0
                         yield value
             except httpx.TransportError as error:
-                if not self._was_reached:
+                if not self._was_reached and isinstance(error, NOT_SENT):
                     raise unreachable(self.url, error) from error
             except GoblinError as failure:
                 if await self._is_renewed(failure, sent_with):

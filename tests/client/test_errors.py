@@ -66,6 +66,8 @@ async def test_no_key_says_how_to_make_one_and_a_wrong_one_says_that_it_is_wrong
     async with goblin.AsyncClient(url, api_key=KEY) as client:
         with pytest.raises(goblin.Unauthenticated) as wrong:
             await client.me()
+        with pytest.raises(goblin.Unauthenticated, match="no session to renew: log in first"):
+            await client.refresh()
     assert (wrong.value.code, wrong.value.hint) == ("invalid_api_key", "")
 
 
