@@ -190,6 +190,14 @@ def count_opens(span: Span, interval: Interval) -> int:
     return years * _MONTHS_IN_YEAR + span.end_at.month - span.begin_at.month
 
 
+def opens_of(span: Span, interval: Interval) -> Iterator[datetime]:
+    """Every open time in a span that begins with one."""
+    open_time = span.begin_at
+    while open_time < span.end_at:
+        yield open_time
+        open_time = advance(open_time, interval)
+
+
 def resample(candles: Iterable[Candle], interval: Interval) -> list[Candle]:
     """Coarser candles out of finer ones in ascending order.
 

@@ -12,6 +12,7 @@ from app.domain.candles import (
     first_open_from,
     merged_spans,
     open_of,
+    opens_of,
     pages,
     parse_candle,
     parse_interval,
@@ -152,7 +153,7 @@ def test_every_instant_lies_in_exactly_one_candle(instant: datetime, interval: I
     assert open_of(open_time, interval) == open_time
     begin_at = first_open_from(instant, interval)
     window = Span(begin_at=begin_at, end_at=advance(begin_at, interval, 7))
-    assert count_opens(window, interval) == 7
+    assert count_opens(window, interval) == len(list(opens_of(window, interval))) == 7
     parts = list(pages(window, interval, candles_max=3))
     assert [count_opens(part, interval) for part in parts] == [3, 3, 1]
     assert merged_spans(parts) == [window]
