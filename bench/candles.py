@@ -20,11 +20,10 @@ import asyncpg
 import uvloop
 from app.core.config import PROJECT
 from app.db.dao import candles
-from app.db.dao.candles import SeriesId
 from app.db.database import Database, open_database
 from app.db.embedded import embedded_postgres
 from app.db.migrate import migrate
-from app.domain.candles import Candle, Interval, Span, resample
+from app.domain.candles import Candle, Interval, SeriesId, Span, resample
 from app.domain.instruments import Category, Symbol, Venue
 from app.services.candle_store import store
 

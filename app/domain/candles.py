@@ -11,11 +11,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from itertools import groupby
-from typing import Final
+from typing import Final, NewType
 
-from app.domain.errors import Refused
+from app.domain.errors import NotFound, Refused
+from app.domain.instruments import Category, Symbol, Venue
 from app.domain.money import EXACT, ZERO
 from app.domain.quotes import PRICE_TEXT
+
+SeriesId = NewType("SeriesId", int)
+"""Names the candles of one instrument at one interval."""
 
 NUMBER_LIMIT: Final = Decimal(10) ** 20
 NUMBER_DECIMALS_MAX: Final = 18
@@ -116,10 +120,29 @@ class CandleRangeRefused(Refused):
         super().__init__(problem)
 
 
+class CandlesNotStored(NotFound):
+    """No candle of this instrument and interval was ever downloaded."""
+
+    code = "candles_not_stored"
+
+    def __init__(
+        self, venue: Venue, category: Category, symbol: Symbol, interval: Interval
+    ) -> None:
+        super().__init__(
+            f"no candles of {symbol} at {interval} ({venue} {category}) are stored here: "
+            "`python -m app backfill` downloads them, GET /market/candles a page"
+        )
+
+
+def check_order(begin_at: datetime | None, end_at: datetime | None) -> None:
+    """Raise CandleRangeRefused for an end that does not come after the beginning."""
+    if begin_at is not None and end_at is not None and begin_at >= end_at:
+        raise CandleRangeRefused("from has to lie before to")
+
+
 def check_range(begin_at: datetime, end_at: datetime) -> None:
     """Raise CandleRangeRefused for a range that is empty or ten years long."""
-    if begin_at >= end_at:
-        raise CandleRangeRefused("from has to lie before to")
+    check_order(begin_at, end_at)
     if end_at - begin_at >= RANGE_MAX:
         raise CandleRangeRefused(
             f"a range has to be shorter than {RANGE_MAX.days} days: ask for it in parts"

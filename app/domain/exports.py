@@ -1,10 +1,13 @@
 """What can be exported, in which formats, and narrowed down by what."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from app.domain.errors import Invalid, NotAcceptable
+from app.domain.users import UserId
 
 
 class ExportTable(StrEnum):
@@ -13,6 +16,7 @@ class ExportTable(StrEnum):
     ORDERS = "orders"
     FILLS = "fills"
     LEDGER = "ledger"
+    ACCOUNTS = "accounts"
     LOG = "log"
     EVENTS = "events"
     WATCHLIST = "watchlist"
@@ -39,6 +43,7 @@ FILTERS: Final[Mapping[ExportTable, Collection[str]]] = {
     ExportTable.ORDERS: _WHOLE,
     ExportTable.FILLS: _WHOLE,
     ExportTable.LEDGER: _WHOLE,
+    ExportTable.ACCOUNTS: _WHOLE,
     ExportTable.LOG: ("symbol", "from", "to"),
     ExportTable.EVENTS: ("from", "to"),
     ExportTable.WATCHLIST: ("symbol",),
@@ -46,6 +51,22 @@ FILTERS: Final[Mapping[ExportTable, Collection[str]]] = {
     ExportTable.TRADE_STRATEGIES: ("symbol",),
 }
 """What each table can be narrowed down by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedRows:
+    """Whose rows, and which of them; times are half-open, and None is no filter."""
+
+    user_id: UserId
+    epoch: int
+    symbol: str | None
+    begin: datetime | None
+    end: datetime | None
+
+    @property
+    def of_epoch(self) -> tuple[object, ...]:
+        """What a table with all filters is asked with."""
+        return self.user_id, self.epoch, self.symbol, self.begin, self.end
 
 
 class FilterNotPossible(Invalid):

@@ -9,7 +9,7 @@ from typing import Final
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.domain.exports import EXTENSIONS, ExportFormat, ExportTable, FormatNotOffered
+from app.domain.exports import EXTENSIONS, ExportFormat, FormatNotOffered
 from app.http.slow_readers import TooSlow, in_time
 
 PIECE_BYTES: Final = 65_536
@@ -46,7 +46,7 @@ class ExportResponse(StreamingResponse):
         self,
         opening: AbstractAsyncContextManager[AsyncGenerator[bytes, None]],
         *,
-        table: ExportTable,
+        table: str,
         file_format: ExportFormat,
         send_seconds: float,
     ) -> None:

@@ -5,21 +5,26 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from functools import partial
+from typing import Final, TypeAlias
 
 from app.db.arrow import ValueNotArrow
-from app.db.copying import Copied
+from app.db.copying import Copied, Copier
+from app.db.dao import candles
 from app.db.dao import exports as tables
 from app.db.database import Database
 from app.db.encoding import encoded
+from app.domain.candles import CandlesNotStored, Interval, check_order
 from app.domain.errors import TooManyRequests, Unavailable
 from app.domain.exports import (
     FILTERS,
+    ExportedRows,
     ExportFormat,
     ExportTable,
     FilterNotPossible,
     FormatTooNarrow,
 )
+from app.domain.instruments import Category, Symbol, Venue
 from app.domain.users import User, UserId
 
 RETRY_SECONDS: Final = 5
@@ -97,21 +102,32 @@ class ExportFilters:
     begin: datetime | None
     end: datetime | None
 
-    def for_table(self, table: ExportTable, user: User) -> Mapping[str, object]:
-        """What the table's statement is asked with. Raises FilterNotPossible."""
+    def check(self, table: ExportTable) -> None:
+        """Raise FilterNotPossible for what the table does not have."""
         asked = {"epoch": self.epoch, "symbol": self.symbol, "from": self.begin, "to": self.end}
         for name, value in asked.items():
             if value is not None and name not in FILTERS[table]:
                 raise FilterNotPossible(table, name)
-        asked["epoch"] = user.epoch if self.epoch is None else self.epoch
-        return {_PARAMETERS.get(name, name): asked[name] for name in FILTERS[table]}
+
+    def of(self, user: User) -> ExportedRows:
+        """The same of one user."""
+        return ExportedRows(
+            user_id=user.id,
+            epoch=user.epoch if self.epoch is None else self.epoch,
+            symbol=self.symbol,
+            begin=self.begin,
+            end=self.end,
+        )
 
 
-_PARAMETERS: Final = {"from": "begin", "to": "end"}
+Copying: TypeAlias = Callable[[Copier], Awaitable[Copied]]
+"""What is asked for on the connection of an export."""
+
 _COPIES: Final[Mapping[ExportTable, Callable[..., Awaitable[Copied]]]] = {
     ExportTable.ORDERS: tables.copy_orders,
     ExportTable.FILLS: tables.copy_fills,
     ExportTable.LEDGER: tables.copy_ledger,
+    ExportTable.ACCOUNTS: tables.copy_accounts,
     ExportTable.LOG: tables.copy_log,
     ExportTable.EVENTS: tables.copy_events,
     ExportTable.WATCHLIST: tables.copy_watchlist,
@@ -120,25 +136,50 @@ _COPIES: Final[Mapping[ExportTable, Callable[..., Awaitable[Copied]]]] = {
 }
 
 
+def table_of(user: User, table: ExportTable, filters: ExportFilters) -> Copying:
+    """One of the user's tables. Raises FilterNotPossible."""
+    filters.check(table)
+    return partial(_COPIES[table], rows=filters.of(user))
+
+
+async def candles_of(
+    db: Database,
+    *,
+    venue: Venue,
+    category: Category,
+    symbol: Symbol,
+    interval: Interval,
+    begin: datetime | None,
+    end: datetime | None,
+) -> Copying:
+    """The stored candles of one series. Raises CandleRangeRefused and CandlesNotStored."""
+    check_order(begin, end)
+    async with db.connection() as conn:
+        series = await candles.get_series(
+            conn, venue=venue, category=category, symbol=symbol, interval=interval
+        )
+    if series is None:
+        raise CandlesNotStored(venue, category, symbol, interval)
+    return partial(tables.copy_candles, series_id=series.id, begin=begin, end=end)
+
+
 @asynccontextmanager
 async def open_export(
     exports: Exports,
     db: Database,
     *,
-    user: User,
-    table: ExportTable,
+    user_id: UserId,
+    copying: Copying,
     file_format: ExportFormat,
-    filters: ExportFilters,
 ) -> AsyncIterator[AsyncGenerator[bytes, None]]:
     """The file in pieces, all of one instant; PostgreSQL has begun when this returns.
 
-    Raises FilterNotPossible, TooManyExports, ExportsExhausted, DatabaseUnavailable, and
-    FormatTooNarrow if that shows at once; what shows later cuts the file off.
+    Raises TooManyExports, ExportsExhausted, DatabaseUnavailable, and FormatTooNarrow if that
+    shows at once; what shows later cuts the file off.
     """
-    asked = filters.for_table(table, user)
-    with exports.place(user.id):
+    with exports.place(user_id):
         async with db.copier() as conn:
-            copied = await _COPIES[table](conn, user_id=user.id, **asked)
+            copied = await copying(conn)
             pieces = encoded(copied, file_format, seconds_max=exports.limits.seconds_max)
             async with aclosing(pieces):
                 try:

@@ -98,7 +98,7 @@ def test_every_answer_is_in_the_envelope_and_knows_no_null() -> None:
     seen: set[str] = set()
     for name, operation in operations():
         for status, response in operation["responses"].items():
-            if (name, status) == ("GET /export/{table}", "200"):
+            if name.startswith("GET /export/") and status == "200":
                 assert list(response["content"]) == list(ExportFormat)
                 continue
             [(kind, content), *others] = response["content"].items()

@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NewType
 
 from app.db.connection import Connection, Row
-from app.domain.candles import Candle, Interval, Span
+from app.domain.candles import Candle, Interval, SeriesId, Span
 from app.domain.instruments import Category, Symbol, Venue
-
-SeriesId = NewType("SeriesId", int)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,20 +1,13 @@
-"""Whole tables of one user, oldest first, to be copied; `begin` and `end` are half-open."""
+"""Whole tables to be copied, oldest first; times are half-open and None is no filter."""
 
 from datetime import datetime
 
 from app.db.copying import Copied, Copier
-from app.domain.users import UserId
+from app.domain.candles import SeriesId
+from app.domain.exports import ExportedRows
 
 
-async def copy_orders(
-    conn: Copier,
-    *,
-    user_id: UserId,
-    epoch: int,
-    symbol: str | None,
-    begin: datetime | None,
-    end: datetime | None,
-) -> Copied:
+async def copy_orders(conn: Copier, *, rows: ExportedRows) -> Copied:
     """The orders of one epoch, by when they were opened."""
     return await conn.copy(
         """
@@ -28,23 +21,11 @@ async def copy_orders(
             AND ($5::timestamptz IS NULL OR created_at < $5)
         ORDER BY id
         """,
-        user_id,
-        epoch,
-        symbol,
-        begin,
-        end,
+        *rows.of_epoch,
     )
 
 
-async def copy_fills(
-    conn: Copier,
-    *,
-    user_id: UserId,
-    epoch: int,
-    symbol: str | None,
-    begin: datetime | None,
-    end: datetime | None,
-) -> Copied:
+async def copy_fills(conn: Copier, *, rows: ExportedRows) -> Copied:
     """How the orders of one epoch were filled, by when they were."""
     return await conn.copy(
         """
@@ -59,23 +40,11 @@ async def copy_fills(
             AND ($5::timestamptz IS NULL OR fill.filled_at < $5)
         ORDER BY fill.order_id, fill.side
         """,
-        user_id,
-        epoch,
-        symbol,
-        begin,
-        end,
+        *rows.of_epoch,
     )
 
 
-async def copy_ledger(
-    conn: Copier,
-    *,
-    user_id: UserId,
-    epoch: int,
-    symbol: str | None,
-    begin: datetime | None,
-    end: datetime | None,
-) -> Copied:
+async def copy_ledger(conn: Copier, *, rows: ExportedRows) -> Copied:
     """The ledger entries of one epoch; `symbol` is their asset."""
     return await conn.copy(
         """
@@ -93,22 +62,28 @@ async def copy_ledger(
             AND ($5::timestamptz IS NULL OR entry.event_at < $5)
         ORDER BY entry.id
         """,
-        user_id,
-        epoch,
-        symbol,
-        begin,
-        end,
+        *rows.of_epoch,
     )
 
 
-async def copy_log(
-    conn: Copier,
-    *,
-    user_id: UserId,
-    symbol: str | None,
-    begin: datetime | None,
-    end: datetime | None,
-) -> Copied:
+async def copy_accounts(conn: Copier, *, rows: ExportedRows) -> Copied:
+    """The ledger accounts of one epoch, by when they were opened; `symbol` is their asset."""
+    return await conn.copy(
+        """
+        SELECT id, epoch, kind, asset, balance, version, opened_at
+        FROM ledger_accounts
+        WHERE user_id = $1
+            AND epoch = $2
+            AND ($3::text IS NULL OR asset = $3)
+            AND ($4::timestamptz IS NULL OR opened_at >= $4)
+            AND ($5::timestamptz IS NULL OR opened_at < $5)
+        ORDER BY id
+        """,
+        *rows.of_epoch,
+    )
+
+
+async def copy_log(conn: Copier, *, rows: ExportedRows) -> Copied:
     """The trading log; `symbol` is part of one, literal and in upper case."""
     return await conn.copy(
         """
@@ -120,16 +95,14 @@ async def copy_log(
             AND ($4::timestamptz IS NULL OR created_at < $4)
         ORDER BY id
         """,
-        user_id,
-        symbol,
-        begin,
-        end,
+        rows.user_id,
+        rows.symbol,
+        rows.begin,
+        rows.end,
     )
 
 
-async def copy_events(
-    conn: Copier, *, user_id: UserId, begin: datetime | None, end: datetime | None
-) -> Copied:
+async def copy_events(conn: Copier, *, rows: ExportedRows) -> Copied:
     """What happened, of every epoch, by number."""
     return await conn.copy(
         """
@@ -140,13 +113,13 @@ async def copy_events(
             AND ($3::timestamptz IS NULL OR event_at < $3)
         ORDER BY number
         """,
-        user_id,
-        begin,
-        end,
+        rows.user_id,
+        rows.begin,
+        rows.end,
     )
 
 
-async def copy_watchlist(conn: Copier, *, user_id: UserId, symbol: str | None) -> Copied:
+async def copy_watchlist(conn: Copier, *, rows: ExportedRows) -> Copied:
     """What is watched."""
     return await conn.copy(
         """
@@ -155,12 +128,12 @@ async def copy_watchlist(conn: Copier, *, user_id: UserId, symbol: str | None) -
         WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2)
         ORDER BY id
         """,
-        user_id,
-        symbol,
+        rows.user_id,
+        rows.symbol,
     )
 
 
-async def copy_strategies(conn: Copier, *, user_id: UserId) -> Copied:
+async def copy_strategies(conn: Copier, *, rows: ExportedRows) -> Copied:
     """The strategies, deleted ones as well."""
     return await conn.copy(
         """
@@ -169,11 +142,11 @@ async def copy_strategies(conn: Copier, *, user_id: UserId) -> Copied:
         WHERE user_id = $1
         ORDER BY id
         """,
-        user_id,
+        rows.user_id,
     )
 
 
-async def copy_trade_strategies(conn: Copier, *, user_id: UserId, symbol: str | None) -> Copied:
+async def copy_trade_strategies(conn: Copier, *, rows: ExportedRows) -> Copied:
     """The assignments, deleted ones as well."""
     return await conn.copy(
         """
@@ -182,6 +155,25 @@ async def copy_trade_strategies(conn: Copier, *, user_id: UserId, symbol: str | 
         WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2)
         ORDER BY id
         """,
-        user_id,
-        symbol,
+        rows.user_id,
+        rows.symbol,
+    )
+
+
+async def copy_candles(
+    conn: Copier, *, series_id: SeriesId, begin: datetime | None, end: datetime | None
+) -> Copied:
+    """The stored candles of one series, by when they open."""
+    return await conn.copy(
+        """
+        SELECT open_time, open, high, low, close, volume, turnover
+        FROM candles
+        WHERE series_id = $1
+            AND open_time >= coalesce($2::timestamptz, '-infinity') -- as the index is asked
+            AND open_time < coalesce($3::timestamptz, 'infinity')
+        ORDER BY open_time
+        """,
+        series_id,
+        begin,
+        end,
     )
