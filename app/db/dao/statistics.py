@@ -30,14 +30,14 @@ async def get_cash_span(
 ) -> CashSpan | None:
     """Which entries of the cash account lie in a time; None if there is no such epoch.
 
-    The time is cut to what lies between the epoch's beginning and now; the beginning stays
-    where it is if that leaves nothing.
+    The time is cut to what lies between the epoch's beginning and its end, which is the next
+    one's beginning, or now; the beginning stays where it is if that leaves nothing.
     """
     row = await conn.fetchrow(
         """
         SELECT account.id, account.opened_at,
             greatest(coalesce($3::timestamptz, account.opened_at), account.opened_at) AS begin_at,
-            least($4::timestamptz, clock_timestamp()) AS end_at,
+            least($4::timestamptz, next.opened_at, clock_timestamp()) AS end_at,
             coalesce(earlier.balance_after, 0) AS cash_at_begin,
             coalesce(earlier.version, 0) AS begin_version,
             CASE WHEN $4::timestamptz IS NULL THEN account.version
@@ -57,6 +57,8 @@ async def get_cash_span(
             ORDER BY entry.version DESC
             LIMIT 1
         ) AS later ON true
+        LEFT JOIN ledger_accounts AS next ON next.user_id = account.user_id
+            AND next.epoch = account.epoch + 1 AND next.kind = 'cash' AND next.asset = 'USD'
         WHERE account.user_id = $1 AND account.epoch = $2
             AND account.kind = 'cash' AND account.asset = 'USD'
         """,

@@ -36,6 +36,24 @@ async def test_a_span_without_ends_is_the_whole_life_of_the_epoch(conn: Connecti
     )
 
 
+async def test_a_life_ends_where_the_next_begins_and_the_last_one_now(conn: Connection) -> None:
+    user_id = await insert_small_books(conn)
+    first, second = [
+        await statistics.get_cash_span(
+            conn,
+            user_id=user_id,
+            epoch=epoch,
+            begin_at=None,
+            end_at=datetime(2099, 1, 1, tzinfo=UTC),
+        )
+        for epoch in (1, 2)
+    ]
+    assert first is not None
+    assert second is not None
+    assert first.begin_at < first.end_at == second.begin_at < second.end_at
+    assert (first.end_version, second.end_version) == (5, 5)
+
+
 async def test_a_span_begins_just_before_its_first_instant_and_ends_before_its_last(
     conn: Connection,
 ) -> None:
