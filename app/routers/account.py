@@ -5,12 +5,13 @@ from typing import Annotated
 from fastapi import Query
 
 from app.domain.instruments import Symbol
-from app.domain.statistics import EpochMissing, TimeRangeEmpty, TooManyMovements
+from app.domain.statistics import EpochMissing, TimeRangeEmpty, TooManyMarks, TooManyMovements
 from app.http.dependencies import CurrentUser, ResourcesOf
 from app.http.routing import Router
+from app.schemas.candles import CandleInterval
 from app.schemas.common import Epoch, OrderSymbol, StandardResponse
 from app.schemas.statistics import StatisticsInstant, StatisticsOut
-from app.services.account_statistics import get_account_statistics
+from app.services.account_statistics import CATEGORY, get_account_statistics
 
 router = Router(prefix="/account", tag="account")
 
@@ -19,7 +20,7 @@ router = Router(prefix="/account", tag="account")
     "GET",
     "/statistics",
     summary="Statistics",
-    errors=(EpochMissing, TimeRangeEmpty, TooManyMovements),
+    errors=(EpochMissing, TimeRangeEmpty, TooManyMovements, TooManyMarks),
 )
 async def get_statistics(
     user: CurrentUser,
@@ -35,11 +36,17 @@ async def get_statistics(
     end_at: Annotated[
         StatisticsInstant | None, Query(alias="to", description="Not included; now if absent.")
     ] = None,
+    interval: Annotated[
+        CandleInterval | None,
+        Query(description="How often open orders are marked; 1d if absent, or longer if too much."),
+    ] = None,
 ) -> StandardResponse[StatisticsOut]:
-    """Equity, returns, risk and trades of one epoch in [from, to), open orders at cost.
+    """Equity, returns, risk and trades of one epoch in [from, to), buying and holding beside it.
 
-    What cannot be known, or not from so few days, has a `reason` instead of a `value`.
+    Open orders are marked at the closes of stored candles; `marks` and `symbols` say where there
+    are none. What cannot be known, or not from so few days, has a `reason` instead of a `value`.
     """
+    venue = resources.listings.price_venue
     found = await get_account_statistics(
         resources.db,
         user=user,
@@ -47,7 +54,11 @@ async def get_statistics(
         symbol=None if symbol is None else Symbol(symbol),
         begin_at=begin_at,
         end_at=end_at,
+        venue=venue,
+        interval=interval,
     )
     return StandardResponse(
-        data=StatisticsOut.of(found, epoch=user.epoch if epoch is None else epoch)
+        data=StatisticsOut.of(
+            found, epoch=user.epoch if epoch is None else epoch, venue=venue, category=CATEGORY
+        )
     )

@@ -12,7 +12,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from app.domain.candles import Interval
 from app.domain.instants import iso_instant
+from app.domain.instruments import Category, Venue
 from app.domain.statistics import (
     AccountStatistics,
     Day,
@@ -22,7 +24,11 @@ from app.domain.statistics import (
     TradeStatistics,
     Undefined,
 )
-from app.schemas.common import Count, Instant, LedgerMoney, SymbolOut
+from app.schemas.candles import SpanOut
+from app.schemas.common import Count, Instant, LedgerMoney, Money, SymbolOut
+
+SPANS_MAX: Final = 100
+"""Spans without candles that are named of each symbol; how many there are is always said."""
 
 _OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEWEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
@@ -111,30 +117,69 @@ class TradesOut(BaseModel):
         )
 
 
+class PricesOut(BaseModel):
+    """The first and the last price that the account's fills and marks know of a symbol."""
+
+    first: Money
+    first_at: Instant
+    last: Money
+    last_at: Instant
+
+
 class SymbolOutcome(BaseModel):
     """How one symbol went, and what holding it would have brought."""
 
     symbol: SymbolOut
     trades: TradesOut
-    buy_and_hold: Ratio = Field(
-        description="The last price that the account's fills know / the first - 1."
+    buy_and_hold: Ratio = Field(description="prices.last / prices.first - 1")
+    prices: PricesOut | None = None
+    marked: Count = Field(description="How many closes of candles its open order was valued at.")
+    unmarked: Count = Field(description="How many more there would be if candles were stored.")
+    unmarked_spans: list[SpanOut] = Field(
+        description=f"The candles that are not stored, together; the first {SPANS_MAX}."
     )
 
     @classmethod
     def of(cls, symbol: SymbolStatistics) -> "SymbolOutcome":
         """The wire form of one symbol."""
+        prices = symbol.prices
         return cls(
             symbol=symbol.symbol,
             trades=TradesOut.of(symbol.trades),
             buy_and_hold=Ratio.of(symbol.buy_and_hold),
+            prices=None
+            if prices is None
+            else PricesOut(
+                first=prices.first,
+                first_at=prices.first_at,
+                last=prices.last,
+                last_at=prices.last_at,
+            ),
+            marked=symbol.marked,
+            unmarked=symbol.unmarked_count,
+            unmarked_spans=[
+                SpanOut.model_validate({"from": span.begin_at, "to": span.end_at})
+                for span in symbol.unmarked[:SPANS_MAX]
+            ],
         )
+
+
+class MarksOut(BaseModel):
+    """What open orders were valued at: the closes of stored candles, and how many there were."""
+
+    venue: Venue
+    category: Category
+    interval: Interval = Field(description="Marks are at the ends of candles of this length.")
+    marked: Count
+    unmarked: Count = Field(description="No price is stored; the value before was kept.")
 
 
 class DayOut(BaseModel):
     """A UTC day on which something moved; on the others everything stayed as it was."""
 
     on: date = Field(examples=["2026-01-31"])
-    equity: LedgerMoney = Field(description="What the day ended with.")
+    equity: LedgerMoney = Field(description="What the day ended with, open orders at cost.")
+    marked_equity: LedgerMoney = Field(description="The same, open orders at their last mark.")
     profit: LedgerMoney
     flow: LedgerMoney = Field(description="Put in, less what was taken out.")
     return_: Ratio = Field(serialization_alias="return", description="Time-weighted.")
@@ -145,6 +190,7 @@ class DayOut(BaseModel):
         return cls(
             on=day.on,
             equity=day.equity,
+            marked_equity=day.marked_equity,
             profit=day.profit,
             flow=day.flow,
             return_=Ratio.of(day.return_),
@@ -171,7 +217,7 @@ class MonthOut(BaseModel):
 
 
 class StatisticsOut(BaseModel):
-    """How an account did in [begin_at, end_at), with open orders at what they cost."""
+    """How an account did in [begin_at, end_at), and what buying and holding would have done."""
 
     epoch: int = Field(examples=[1])
     begin_at: Instant
@@ -180,6 +226,11 @@ class StatisticsOut(BaseModel):
     equity_at_end: LedgerMoney = Field(
         description="equity_at_begin + flow + trades.profit, exactly."
     )
+    marked_equity_at_begin: LedgerMoney = Field(
+        description="Cash, and open orders at their last mark, or at cost if there is none."
+    )
+    marked_equity_at_end: LedgerMoney
+    marks: MarksOut
     flow: LedgerMoney = Field(description="Put in, less what was taken out.")
     open_orders: Count
     open_cost: LedgerMoney
@@ -191,14 +242,22 @@ class StatisticsOut(BaseModel):
     calmar: Ratio = Field(description="annual_return / max_drawdown")
     max_drawdown: Ratio = Field(description="A positive fraction of the peak before it.")
     exposure_time: Ratio = Field(description="The part of the time with an open order.")
-    exposure: Ratio = Field(description="Open orders at cost / equity, its mean over time.")
+    exposure: Ratio = Field(
+        description="The value of open orders / marked equity, its mean over time."
+    )
+    buy_and_hold: Ratio = Field(
+        description="An equal part of the capital in each symbol, bought at its first price."
+    )
+    buy_and_hold_max_drawdown: Ratio
     trades: TradesOut
     symbols: list[SymbolOutcome]
     days: list[DayOut]
     months: list[MonthOut]
 
     @classmethod
-    def of(cls, found: AccountStatistics, *, epoch: int) -> "StatisticsOut":
+    def of(
+        cls, found: AccountStatistics, *, epoch: int, venue: Venue, category: Category
+    ) -> "StatisticsOut":
         """The wire form of the statistics of an epoch."""
         return cls(
             epoch=epoch,
@@ -206,6 +265,15 @@ class StatisticsOut(BaseModel):
             end_at=found.end_at,
             equity_at_begin=found.equity_at_begin,
             equity_at_end=found.equity_at_end,
+            marked_equity_at_begin=found.marked_equity_at_begin,
+            marked_equity_at_end=found.marked_equity_at_end,
+            marks=MarksOut(
+                venue=venue,
+                category=category,
+                interval=found.interval,
+                marked=sum(each.marked for each in found.symbols),
+                unmarked=sum(each.unmarked_count for each in found.symbols),
+            ),
             flow=found.flow,
             open_orders=found.open_orders,
             open_cost=found.open_cost,
@@ -218,6 +286,8 @@ class StatisticsOut(BaseModel):
             max_drawdown=Ratio.of(found.max_drawdown),
             exposure_time=Ratio.of(found.exposure_time),
             exposure=Ratio.of(found.exposure),
+            buy_and_hold=Ratio.of(found.buy_and_hold),
+            buy_and_hold_max_drawdown=Ratio.of(found.buy_and_hold_max_drawdown),
             trades=TradesOut.of(found.trades),
             symbols=[SymbolOutcome.of(symbol) for symbol in found.symbols],
             days=[DayOut.of(day) for day in found.days],

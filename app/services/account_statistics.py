@@ -1,20 +1,28 @@
 """How an account did: its statistics over a time, read in one snapshot."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
-from app.db.dao import statistics
+from app.db.connection import Connection
+from app.db.dao import candles, statistics
 from app.db.database import Database
-from app.domain.instruments import Symbol
+from app.domain.candles import Interval
+from app.domain.instruments import Category, Symbol, Venue
 from app.domain.statistics import (
     AccountStatistics,
     EpochMissing,
     History,
     TimeRangeEmpty,
     account_statistics,
+    plan_marks,
 )
 from app.domain.statistics.history import check_count
 from app.domain.users import User
+
+CATEGORY: Final = Category.SPOT
+"""Where orders get their prices, and so their marks."""
 
 
 async def get_account_statistics(
@@ -25,10 +33,14 @@ async def get_account_statistics(
     symbol: Symbol | None,
     begin_at: datetime | None,
     end_at: datetime | None,
+    venue: Venue,
+    interval: Interval | None,
 ) -> AccountStatistics:
     """The statistics of one epoch, the current one by default, in [begin_at, end_at).
 
-    Raises EpochMissing, TimeRangeEmpty, and TooManyMovements before any is read.
+    Open orders are marked at the closes of stored candles of the venue; without an interval at
+    those of a day, or of longer ones if these are too many. Raises EpochMissing, TimeRangeEmpty,
+    and TooManyMovements and TooManyMarks before any is read.
     """
     chosen = user.epoch if epoch is None else epoch
     async with db.snapshot() as conn:
@@ -54,5 +66,26 @@ async def get_account_statistics(
                 end_version=span.end_version,
             ),
         )
+        history = await _marked(conn, history, venue=venue, interval=interval, symbol=symbol)
     # Thousands of movements take a good part of a second, which others need not wait for.
     return await asyncio.to_thread(account_statistics, history, symbol=symbol)
+
+
+async def _marked(
+    conn: Connection,
+    history: History,
+    *,
+    venue: Venue,
+    interval: Interval | None,
+    symbol: Symbol | None,
+) -> History:
+    """The history with what is known of the prices of what was traded. Raises TooManyMarks."""
+    opened_at = history.first_opened_at(symbol)
+    series = await candles.get_closing_series(
+        conn, venue=venue, category=CATEGORY, symbols=list(opened_at)
+    )
+    plan = plan_marks(opened_at, history.end_at, series, interval=interval)
+    wanted = await asyncio.to_thread(lambda: list(plan.wanted()))
+    closes = await candles.get_closes(conn, wanted=wanted)
+    marks = await asyncio.to_thread(plan.marks, closes)
+    return replace(history, interval=plan.interval, marks=marks)

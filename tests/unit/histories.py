@@ -41,7 +41,7 @@ def bought(one: OpenOrder) -> Movement:
     return Movement(
         at=one.opened_at,
         cause=Cause.ORDER_OPENED,
-        amount=-one.cost,
+        amount=one.cost.copy_negate(),  # a minus would round it to 28 digits
         order=one,
         price=one.buy_price,
     )

@@ -71,7 +71,7 @@ def cash_and_open(given_history: History) -> Fraction:
     for movement in given_history.movements:
         if movement.order is not None:
             if movement.cause is Cause.ORDER_OPENED:
-                held[movement.order.id] = -movement.amount
+                held[movement.order.id] = movement.amount.copy_negate()
             else:
                 del held[movement.order.id]
     return exactly([*(each.amount for each in given_history.movements), *held.values()])

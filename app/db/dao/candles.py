@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from app.db.connection import Connection, Row
 from app.domain.candles import Candle, Interval, SeriesId, Span
 from app.domain.instruments import Category, Symbol, Venue
+from app.domain.statistics.marks import Close, ClosingSeries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,52 @@ async def get_series(
         interval,
     )
     return None if row is None else _series(row)
+
+
+async def get_closing_series(
+    conn: Connection, *, venue: Venue, category: Category, symbols: Sequence[Symbol]
+) -> list[ClosingSeries]:
+    """Every series of some symbols, at whatever interval."""
+    rows = await conn.fetch(
+        """
+        SELECT id, symbol, interval
+        FROM candle_series
+        WHERE venue = $1 AND category = $2 AND symbol = ANY($3)
+        ORDER BY id
+        """,
+        venue,
+        category,
+        symbols,
+    )
+    return [
+        ClosingSeries(
+            id=SeriesId(row["id"]),
+            symbol=Symbol(row["symbol"]),
+            interval=Interval(row["interval"]),
+        )
+        for row in rows
+    ]
+
+
+async def get_closes(
+    conn: Connection, *, wanted: Sequence[tuple[SeriesId, datetime]]
+) -> list[Close]:
+    """The closes of those candles, named by series and open time, that are stored."""
+    rows = await conn.fetch(
+        """
+        SELECT wanted.series_id, wanted.open_time, candle.close
+        FROM unnest($1::int[], $2::timestamptz[]) AS wanted (series_id, open_time)
+        CROSS JOIN LATERAL (
+            SELECT close
+            FROM candles
+            WHERE series_id = wanted.series_id AND open_time = wanted.open_time
+            LIMIT 1 -- one look into an index for each, never a join with all there is
+        ) AS candle
+        """,
+        [series_id for series_id, _ in wanted],
+        [open_time for _, open_time in wanted],
+    )
+    return [Close(SeriesId(row[0]), row[1], row[2]) for row in rows]
 
 
 async def upsert_series(

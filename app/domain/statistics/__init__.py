@@ -9,6 +9,7 @@ from app.domain.statistics.account import (
     AccountStatistics,
     Day,
     Month,
+    SymbolStatistics,
     account_statistics,
 )
 from app.domain.statistics.history import (
@@ -18,6 +19,14 @@ from app.domain.statistics.history import (
     OpenOrder,
     TimeRangeEmpty,
     TooManyMovements,
+)
+from app.domain.statistics.holding import KnownPrices
+from app.domain.statistics.marks import (
+    ClosingSeries,
+    Mark,
+    MarkPlan,
+    TooManyMarks,
+    plan_marks,
 )
 from app.domain.statistics.measures import (
     Measure,
@@ -30,19 +39,24 @@ from app.domain.statistics.measures import (
     sortino,
     volatility,
 )
-from app.domain.statistics.trades import SymbolStatistics, Trade, TradeStatistics
+from app.domain.statistics.trades import Trade, TradeStatistics
 
 __all__ = [
     "AccountStatistics",
+    "ClosingSeries",
     "Day",
     "EpochMissing",
     "History",
+    "KnownPrices",
+    "Mark",
+    "MarkPlan",
     "Measure",
     "Month",
     "Movement",
     "OpenOrder",
     "SymbolStatistics",
     "TimeRangeEmpty",
+    "TooManyMarks",
     "TooManyMovements",
     "Trade",
     "TradeStatistics",
@@ -52,6 +66,7 @@ __all__ = [
     "calmar",
     "cumulative_return",
     "max_drawdown",
+    "plan_marks",
     "sharpe",
     "sortino",
     "volatility",

@@ -5,26 +5,32 @@ its cost. It changes by money put in or taken out (a flow) and by an order's clo
 profit is proceeds - cost; opening an order changes nothing. So equity at the end = equity at the
 beginning + flows + the profits of the trades, exactly.
 
-Returns are time-weighted (Bacon, Practical Portfolio Performance, ch. 2): each close multiplies
-one unit by 1 + profit / equity just before it, so that flows neither help nor hurt. Days and
-months are UTC's; a day without a close has return 0.
+**Marked equity** has open orders at their value: quantity x the last price that a mark knew,
+and what they cost until there was one. Without any mark it is the realised equity.
+
+Returns are time-weighted (Bacon, Practical Portfolio Performance, ch. 2): each mark, and each
+sale for what it brought beyond the last value, multiplies one unit by 1 + gain / marked equity
+just before it, so that flows neither help nor hurt. Days and months are UTC's; a day without
+either has return 0.
 """
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+from app.domain.candles import Interval, Span, advance, stretches
 from app.domain.instruments import Symbol
 from app.domain.ledger import Cause
-from app.domain.money import ZERO, add, subtract
+from app.domain.money import ZERO, add, cash_value
 from app.domain.orders import OrderId
 from app.domain.statistics.history import History, Movement, OpenOrder
+from app.domain.statistics.holding import NOTHING_BOUGHT, Holding, KnownPrices
+from app.domain.statistics.marks import TICK
 from app.domain.statistics.measures import (
     NO_DRAWDOWN,
-    ONE,
-    RATIO,
     Measure,
     Undefined,
     annual_return,
@@ -37,30 +43,29 @@ from app.domain.statistics.measures import (
     volatility,
 )
 from app.domain.statistics.trades import (
-    SymbolStatistics,
     Trade,
     TradeStatistics,
-    buy_and_hold,
     money_sum,
     trade_statistics,
 )
+from app.domain.statistics.walk import NO_MONEY, Coverage, Held, Walk
 
 DAYS_PER_YEAR: Final = 365
 """Paper markets never close."""
 DAYS_MIN: Final = 30
-DAYS_WITH_CLOSES_MIN: Final = 10
+DAYS_WITH_RETURNS_MIN: Final = 10
 """Fewer days say nothing about risk, however large the ratio that they give."""
 
 NO_TIME: Final = Undefined("no time has passed")
-NO_MONEY: Final = Undefined("there was no money in the account")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
-    """A UTC day on which something moved; `equity` is what it ended with."""
+    """A UTC day on which something moved; `equity` is what it ended with, realised and marked."""
 
     on: date
     equity: Decimal
+    marked_equity: Decimal
     profit: Decimal
     flow: Decimal
     return_: Measure
@@ -77,17 +82,37 @@ class Month:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SymbolStatistics:
+    """The trades of one symbol, and beside them what holding it would have brought.
+
+    `marked` counts the marks that an open order of it was valued at; `unmarked` is the time of
+    those of which no price is stored, each as long as its candle.
+    """
+
+    symbol: Symbol
+    trades: TradeStatistics
+    prices: KnownPrices | None
+    buy_and_hold: Measure
+    marked: int
+    unmarked_count: int
+    unmarked: Sequence[Span]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountStatistics:
     """What a history amounts to; see the module for the definitions.
 
-    `max_drawdown` looks at equity after every close. `exposure_time` is the part of the time
-    with an open order, `exposure` the mean over time of open orders at cost / equity.
+    `max_drawdown` looks at marked equity after every mark and sale. `exposure_time` is the part
+    of the time with an open order, `exposure` the mean over time of their value / marked equity.
     """
 
     begin_at: datetime
     end_at: datetime
+    interval: Interval
     equity_at_begin: Decimal
     equity_at_end: Decimal
+    marked_equity_at_begin: Decimal
+    marked_equity_at_end: Decimal
     flow: Decimal
     open_orders: int
     open_cost: Decimal
@@ -100,127 +125,36 @@ class AccountStatistics:
     max_drawdown: Measure
     exposure_time: Measure
     exposure: Measure
+    buy_and_hold: Measure
+    buy_and_hold_max_drawdown: Measure
     trades: TradeStatistics
     symbols: Sequence[SymbolStatistics]
     days: Sequence[Day]
     months: Sequence[Month]
 
 
-@dataclass(slots=True, kw_only=True)
-class _Tally:
-    """A stretch of days being added up; `unit` is what one unit of money became."""
-
-    profit: Decimal = ZERO
-    flow: Decimal = ZERO
-    equity: Decimal = ZERO
-    unit: Measure = ONE
-
-    @property
-    def return_(self) -> Measure:
-        if isinstance(self.unit, Undefined):
-            return self.unit
-        return shown(RATIO.subtract(self.unit, ONE))
-
-
-@dataclass(slots=True, kw_only=True)
-class _Walk:
-    """The account while its movements are gone through."""
-
-    at: datetime
-    equity: Decimal
-    open: dict[OrderId, OpenOrder]
-    open_cost: Decimal
-    seconds: Decimal = ZERO
-    seconds_open: Decimal = ZERO
-    seconds_funded: Decimal = ZERO
-    invested: Decimal = ZERO
-    returns: list[Measure] = field(default_factory=list)
-    trades: list[Trade] = field(default_factory=list)
-    prices: dict[Symbol, list[Decimal]] = field(default_factory=dict)
-    days: dict[date, _Tally] = field(default_factory=dict)
-    months: dict[date, _Tally] = field(default_factory=dict)
-
-    def wait_until(self, at: datetime) -> None:
-        passed = _seconds(max(at - self.at, timedelta(0)))
-        self.seconds = RATIO.add(self.seconds, passed)
-        if self.open:
-            self.seconds_open = RATIO.add(self.seconds_open, passed)
-        if self.equity > ZERO:
-            self.seconds_funded = RATIO.add(self.seconds_funded, passed)
-            part = RATIO.multiply(passed, divide(self.open_cost, self.equity))
-            self.invested = RATIO.add(self.invested, part)
-        self.at = max(at, self.at)
-
-    def add_flow(self, amount: Decimal) -> None:
-        self.equity = add(self.equity, amount)
-        for tally in self._tallies():
-            tally.flow = add(tally.flow, amount)
-
-    def open_order(self, order: OpenOrder) -> None:
-        self.open[order.id] = order
-        self.open_cost = add(self.open_cost, order.cost)
-
-    def close_order(self, order: OpenOrder, proceeds: Decimal) -> None:
-        del self.open[order.id]
-        self.open_cost = subtract(self.open_cost, order.cost)
-        trade = Trade(
-            order_id=order.id,
-            symbol=order.symbol,
-            opened_at=order.opened_at,
-            closed_at=self.at,
-            cost=order.cost,
-            proceeds=proceeds,
-        )
-        self.trades.append(trade)
-        gained: Measure = divide(trade.profit, self.equity) if self.equity > ZERO else NO_MONEY
-        self.returns.append(gained)
-        self.equity = add(self.equity, trade.profit)
-        for tally in self._tallies():
-            tally.profit = add(tally.profit, trade.profit)
-            if isinstance(gained, Undefined) or isinstance(tally.unit, Undefined):
-                tally.unit = NO_MONEY
-            else:
-                tally.unit = RATIO.multiply(tally.unit, RATIO.add(ONE, gained))
-
-    def note_price(self, symbol: Symbol, price: Decimal) -> None:
-        self.prices.setdefault(symbol, []).append(price)
-
-    def end_movement(self) -> None:
-        for tally in self._tallies():
-            tally.equity = self.equity
-
-    def _tallies(self) -> tuple[_Tally, _Tally]:
-        on = self.at.astimezone(UTC).date()
-        return (
-            self.days.setdefault(on, _Tally(equity=self.equity)),
-            self.months.setdefault(on.replace(day=1), _Tally(equity=self.equity)),
-        )
-
-
 def account_statistics(history: History, *, symbol: Symbol | None = None) -> AccountStatistics:
     """What a history amounts to; with a symbol, as if nothing else had been traded."""
-    held = [order for order in history.open_at_begin if symbol in {None, order.symbol}]
-    others = [order.cost for order in history.open_at_begin if symbol not in {None, order.symbol}]
-    open_cost = money_sum([order.cost for order in held])
-    equity = add(add(history.cash_at_begin, open_cost), money_sum(others))
-    walk = _Walk(
-        at=history.begin_at,
-        equity=equity,
-        open={order.id: order for order in held},
-        open_cost=open_cost,
-    )
-    for order in held:
-        walk.note_price(order.symbol, order.buy_price)
+    walk = _beginning(history, symbol)
+    equity, marked_equity = walk.equity, walk.marked_equity
+    marks = deque(mark for mark in history.marks if mark.at > history.begin_at)
     for movement in history.movements:
+        while marks and marks[0].at <= movement.at:
+            walk.mark(marks.popleft())
         _follow(walk, movement, symbol)
+    while marks:
+        walk.mark(marks.popleft())
     walk.wait_until(history.end_at)
     returns = _daily_returns(history, walk)
     fallen = _drawdown(walk.returns)
     return AccountStatistics(
         begin_at=history.begin_at,
         end_at=history.end_at,
+        interval=history.interval,
         equity_at_begin=equity,
         equity_at_end=walk.equity,
+        marked_equity_at_begin=marked_equity,
+        marked_equity_at_end=walk.marked_equity,
         flow=money_sum([tally.flow for tally in walk.days.values()]),
         open_orders=len(walk.open),
         open_cost=walk.open_cost,
@@ -235,10 +169,19 @@ def account_statistics(history: History, *, symbol: Symbol | None = None) -> Acc
         max_drawdown=fallen,
         exposure_time=divide(walk.seconds_open, walk.seconds) if walk.seconds else NO_TIME,
         exposure=divide(walk.invested, walk.seconds_funded) if walk.seconds_funded else NO_MONEY,
+        buy_and_hold=shown(walk.holding.return_),
+        buy_and_hold_max_drawdown=walk.holding.max_drawdown,
         trades=trade_statistics(walk.trades),
-        symbols=_by_symbol(walk),
+        symbols=_by_symbol(walk, history.interval),
         days=[
-            Day(on=on, equity=t.equity, profit=t.profit, flow=t.flow, return_=t.return_)
+            Day(
+                on=on,
+                equity=t.equity,
+                marked_equity=t.marked_equity,
+                profit=t.profit,
+                flow=t.flow,
+                return_=t.return_,
+            )
             for on, t in sorted(walk.days.items())
         ],
         months=[
@@ -248,13 +191,45 @@ def account_statistics(history: History, *, symbol: Symbol | None = None) -> Acc
     )
 
 
-def _follow(walk: _Walk, movement: Movement, symbol: Symbol | None) -> None:
+def _beginning(history: History, symbol: Symbol | None) -> Walk:
+    """The account at the beginning, with what is held at its last known price."""
+    held = [order for order in history.open_at_begin if symbol in {None, order.symbol}]
+    others = [order.cost for order in history.open_at_begin if symbol not in {None, order.symbol}]
+    open_cost = money_sum([order.cost for order in held])
+    holding = Holding(symbols=len(history.first_opened_at(symbol)))
+    opened: dict[OrderId, Held] = {}
+    for order in held:
+        price, at = _known_before(order, history)
+        holding.buy(order.symbol, price, at)
+        opened[order.id] = Held(order, cash_value(price, order.quantity))
+    return Walk(
+        at=history.begin_at,
+        equity=add(add(history.cash_at_begin, open_cost), money_sum(others)),
+        open=opened,
+        open_cost=open_cost,
+        open_value=money_sum([each.value for each in opened.values()]),
+        holding=holding,
+    )
+
+
+def _known_before(order: OpenOrder, history: History) -> tuple[Decimal, datetime]:
+    """The last price of an order that was known when the history begins, and when it was."""
+    price, at = order.buy_price, order.opened_at
+    for mark in history.marks:
+        if mark.at > history.begin_at:
+            break
+        if mark.at > order.opened_at and order.symbol in mark.prices:
+            price, at = mark.prices[order.symbol], mark.at
+    return price, at
+
+
+def _follow(walk: Walk, movement: Movement, symbol: Symbol | None) -> None:
     order = movement.order
     if order is not None and symbol not in {None, order.symbol}:
         return
     walk.wait_until(movement.at)
     if order is not None and movement.price is not None:
-        walk.note_price(order.symbol, movement.price)
+        walk.holding.buy(order.symbol, movement.price, walk.at)
     match movement.cause, order:
         case Cause.ORDER_OPENED, OpenOrder():
             walk.open_order(order)
@@ -265,11 +240,11 @@ def _follow(walk: _Walk, movement: Movement, symbol: Symbol | None) -> None:
     walk.end_movement()
 
 
-def _daily_returns(history: History, walk: _Walk) -> list[Measure]:
+def _daily_returns(history: History, walk: Walk) -> list[Measure]:
     """One for every day of the time, the first and the last perhaps shorter."""
     first = history.begin_at.astimezone(UTC).date()
-    count = (max(history.end_at, walk.at).astimezone(UTC).date() - first).days + 1
-    days = (first + timedelta(days=number) for number in range(count))
+    last = max((history.end_at - TICK).astimezone(UTC).date(), *walk.days, first)
+    days = (first + timedelta(days=number) for number in range((last - first).days + 1))
     return [walk.days[day].return_ if day in walk.days else ZERO for day in days]
 
 
@@ -284,11 +259,11 @@ def _of(returns: Sequence[Measure], measure: Measure) -> Measure:
 
 def _risk(returns: Sequence[Measure], measure: Measure) -> Measure:
     """The measure, unless too few days stand behind it."""
-    with_closes = sum(isinstance(each, Undefined) or each != ZERO for each in returns)
-    if len(returns) < DAYS_MIN or with_closes < DAYS_WITH_CLOSES_MIN:
+    with_returns = sum(isinstance(each, Undefined) or each != ZERO for each in returns)
+    if len(returns) < DAYS_MIN or with_returns < DAYS_WITH_RETURNS_MIN:
         return Undefined(
-            f"{len(returns)} days, {with_closes} of them with a return, are too few: at least "
-            f"{DAYS_MIN} and {DAYS_WITH_CLOSES_MIN} are needed"
+            f"{len(returns)} days, {with_returns} of them with a return, are too few: at least "
+            f"{DAYS_MIN} and {DAYS_WITH_RETURNS_MIN} are needed"
         )
     return _of(returns, measure)
 
@@ -304,19 +279,25 @@ def _calmar(returns: Sequence[Decimal], fallen: Measure) -> Measure:
     return divide(grown, fallen) if fallen > ZERO else NO_DRAWDOWN
 
 
-def _by_symbol(walk: _Walk) -> list[SymbolStatistics]:
-    trades: dict[Symbol, list[Trade]] = {symbol: [] for symbol in walk.prices}
+def _by_symbol(walk: Walk, interval: Interval) -> list[SymbolStatistics]:
+    trades: dict[Symbol, list[Trade]] = {symbol: [] for symbol in walk.holding.known}
     for trade in walk.trades:
         trades.setdefault(trade.symbol, []).append(trade)
-    return [
-        SymbolStatistics(
-            symbol=symbol,
-            trades=trade_statistics(trades[symbol]),
-            buy_and_hold=buy_and_hold(walk.prices.get(symbol, [])),
-        )
-        for symbol in sorted(trades)
-    ]
+    return [_symbol(walk, symbol, trades[symbol], interval) for symbol in sorted(trades)]
 
 
-def _seconds(time: timedelta) -> Decimal:
-    return divide(Decimal(time // timedelta(microseconds=1)), Decimal(1_000_000))
+def _symbol(
+    walk: Walk, symbol: Symbol, trades: Sequence[Trade], interval: Interval
+) -> SymbolStatistics:
+    prices = walk.holding.known.get(symbol)
+    covered = walk.coverage.get(symbol, Coverage())
+    opens = (advance(at, interval, -1) for at in covered.unmarked)
+    return SymbolStatistics(
+        symbol=symbol,
+        trades=trade_statistics(trades),
+        prices=prices,
+        buy_and_hold=NOTHING_BOUGHT if prices is None else prices.return_,
+        marked=covered.marked,
+        unmarked_count=len(covered.unmarked),
+        unmarked=stretches(opens, interval),
+    )

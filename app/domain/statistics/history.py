@@ -6,11 +6,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from app.domain.candles import Interval
 from app.domain.errors import NotFound, Refused
 from app.domain.instruments import Symbol
 from app.domain.ledger import Cause
 from app.domain.money import cash_value
 from app.domain.orders import OrderId
+from app.domain.statistics.marks import Mark
 
 MOVEMENTS_MAX: Final = 20_000
 """Movements of cash that one answer may be made of: ten thousand orders."""
@@ -97,10 +99,25 @@ class CashSpan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """One epoch's cash in [begin_at, end_at), in order, and what there was before it."""
+    """One epoch's cash in [begin_at, end_at), in order, and what there was before it.
+
+    `marks` are in order too, at the ends of candles of `interval`; those until `begin_at` say
+    what is worth how much then.
+    """
 
     begin_at: datetime
     end_at: datetime
     cash_at_begin: Decimal
     open_at_begin: Sequence[OpenOrder]
     movements: Sequence[Movement]
+    interval: Interval = Interval.DAY
+    marks: Sequence[Mark] = ()
+
+    def first_opened_at(self, symbol: Symbol | None) -> dict[Symbol, datetime]:
+        """When each symbol was first bought, or only the one, of what is in this history."""
+        found: dict[Symbol, datetime] = {}
+        moved = [movement.order for movement in self.movements]
+        for order in (*self.open_at_begin, *moved):
+            if order is not None and symbol in {None, order.symbol}:
+                found[order.symbol] = min(found.get(order.symbol, order.opened_at), order.opened_at)
+        return found

@@ -14,7 +14,6 @@ from app.domain.statistics.measures import Measure, Undefined, divide
 NO_TRADES: Final = Undefined("no order was closed")
 NO_LOSSES: Final = Undefined("no order was closed at a loss")
 NO_WINS: Final = Undefined("no order was closed at a profit")
-ONE_FILL: Final = Undefined("only one price of this symbol is known")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,18 +63,6 @@ class TradeStatistics:
     holding_seconds_longest: Measure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SymbolStatistics:
-    """The trades of one symbol, and beside them what holding it would have brought.
-
-    `buy_and_hold` is the last price that the account's fills know / the first - 1.
-    """
-
-    symbol: Symbol
-    trades: TradeStatistics
-    buy_and_hold: Measure
-
-
 def money_sum(amounts: Sequence[Decimal]) -> Decimal:
     """The exact sum."""
     result = ZERO
@@ -122,13 +109,6 @@ def trade_statistics(trades: Sequence[Trade]) -> TradeStatistics:
         holding_seconds_average=_average(held, NO_TRADES),
         holding_seconds_longest=max(held) if held else NO_TRADES,
     )
-
-
-def buy_and_hold(prices: Sequence[Decimal]) -> Measure:
-    """The last price / the first - 1, of prices in the order of their fills."""
-    if len(prices) <= 1:
-        return ONE_FILL
-    return divide(subtract(prices[-1], prices[0]), prices[0])
 
 
 def _average(amounts: Sequence[Decimal], otherwise: Undefined) -> Measure:

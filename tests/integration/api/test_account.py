@@ -12,6 +12,7 @@ import asyncpg
 import httpx
 import pytest
 from app.db.database import open_database
+from app.domain.instruments import Venue
 from app.domain.statistics import TooManyMovements
 from app.domain.statistics.history import MOVEMENTS_MAX
 from app.replay import ReplayExchange
@@ -190,5 +191,6 @@ async def test_more_movements_than_one_answer_is_made_of_are_refused_unread(
     async with open_database(address, pool_size=1) as db:
         with pytest.raises(TooManyMovements, match=r"20001 movements .* shorter"):
             await get_account_statistics(
-                db, user=user, epoch=None, symbol=None, begin_at=None, end_at=None
-            )
+                db, user=user, epoch=None, symbol=None, begin_at=None, end_at=None,
+                venue=Venue.BYBIT, interval=None,
+            )  # fmt: skip
