@@ -19,10 +19,14 @@ from app.domain.statistics import (
     plan_marks,
 )
 from app.domain.statistics.history import check_count
+from app.domain.statistics.marks import Close
 from app.domain.users import User
 
 CATEGORY: Final = Category.SPOT
 """Where orders get their prices, and so their marks."""
+
+CLOSES_AT_ONCE: Final = 5000
+"""The driver decodes the rows of a statement in one go, and others wait for that."""
 
 
 async def get_account_statistics(
@@ -86,6 +90,9 @@ async def _marked(
     )
     plan = plan_marks(opened_at, history.end_at, series, interval=interval)
     wanted = await asyncio.to_thread(lambda: list(plan.wanted()))
-    closes = await candles.get_closes(conn, wanted=wanted)
+    closes: list[Close] = []
+    for first in range(0, len(wanted), CLOSES_AT_ONCE):
+        some = wanted[first : first + CLOSES_AT_ONCE]
+        closes += await candles.get_closes(conn, wanted=some)
     marks = await asyncio.to_thread(plan.marks, closes)
     return replace(history, interval=plan.interval, marks=marks)
