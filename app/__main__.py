@@ -115,24 +115,29 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--demo", action="store_true")
     worker.set_defaults(run=_worker, parser=worker)
 
+    writing = commands.add_parser(
+        "docs", help="write swagger.yaml, docs/settings.md and docs/errors.md from the code"
+    )
+    writing.set_defaults(run=_docs, parser=writing)
+    made: dict[str, argparse.ArgumentParser] = {}
     for name, run, text in (
         ("migrate", _migrate, "bring the database's schema up to date"),
         ("info", _info, "list the migrations and their state"),
         ("validate", _validate, "compare applied migrations with the files"),
-        ("docs", _docs, "write swagger.yaml, docs/settings.md and docs/errors.md from the code"),
+        ("backfill", _backfill, "download candles; goes on where it stopped"),
+        ("audit", _audit, "recompute every ledger; exit 1 if one disagrees"),
+        ("reverse", _reverse, "correct a mistake by a reversing transfer"),
     ):
-        command = commands.add_parser(name, help=text)
+        made[name] = command = commands.add_parser(name, help=text)
+        command.add_argument(
+            "--replay",
+            action="store_true",
+            help="in the database of replays (default: the one that is served without --replay)",
+        )
         command.set_defaults(run=run, parser=command)
-
-    download = commands.add_parser("backfill", help="download candles; goes on where it stopped")
-    add_arguments(download)
-    download.set_defaults(run=_backfill, parser=download)
-    audit = commands.add_parser("audit", help="recompute every ledger; exit 1 if one disagrees")
-    audit.set_defaults(run=_audit, parser=audit)
-    reverse = commands.add_parser("reverse", help="correct a mistake by a reversing transfer")
-    reverse.add_argument("transfer_id", type=int, metavar="TRANSFER_ID")
-    reverse.add_argument("--reason", required=True, help="why, for the user to read")
-    reverse.set_defaults(run=_reverse, parser=reverse)
+    add_arguments(made["backfill"])
+    made["reverse"].add_argument("transfer_id", type=int, metavar="TRANSFER_ID")
+    made["reverse"].add_argument("--reason", required=True, help="why, for the user to read")
     return parser
 
 
@@ -211,7 +216,7 @@ def _record(options: argparse.Namespace) -> int:
     return 0 if all(recorder.counts.values()) else 1
 
 
-def _migrate(_: argparse.Namespace) -> None:
+def _migrate(options: argparse.Namespace) -> None:
     async def run(settings: Settings) -> None:
         async with open_address(settings) as address:
             applied = await migrate(address, MIGRATIONS)
@@ -220,10 +225,10 @@ def _migrate(_: argparse.Namespace) -> None:
         if not applied:
             print("the schema is up to date")
 
-    _run_with_settings(run)
+    _run_with_settings(options, run)
 
 
-def _info(_: argparse.Namespace) -> None:
+def _info(options: argparse.Namespace) -> None:
     async def run(settings: Settings) -> None:
         async with open_address(settings) as address:
             rows = await info(address, MIGRATIONS)
@@ -245,7 +250,7 @@ def _info(_: argparse.Namespace) -> None:
             )
         )
 
-    _run_with_settings(run)
+    _run_with_settings(options, run)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -258,16 +263,16 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _validate(_: argparse.Namespace) -> None:
+def _validate(options: argparse.Namespace) -> None:
     async def run(settings: Settings) -> None:
         async with open_address(settings) as address:
             await validate(address, MIGRATIONS)
         print("the applied migrations and the files agree")
 
-    _run_with_settings(run)
+    _run_with_settings(options, run)
 
 
-def _audit(_: argparse.Namespace) -> int:
+def _audit(options: argparse.Namespace) -> int:
     users = entries = found = 0
 
     async def run(settings: Settings) -> None:
@@ -286,7 +291,7 @@ def _audit(_: argparse.Namespace) -> int:
         if shows_progress:
             print(file=sys.stderr)
 
-    _run_with_settings(run)
+    _run_with_settings(options, run)
     verdict = f"discrepancies: {found:,}" if found else "the ledger agrees"
     print(f"audited users: {users:,}, entries: {entries:,}. {verdict}")
     return 1 if found else 0
@@ -309,7 +314,7 @@ def _reverse(options: argparse.Namespace) -> None:
         print(f"reversed transfer {options.transfer_id} ({amount}) of user {done.user.id}")
         print(f"the balance is {balance} now")
 
-    _run_with_settings(run)
+    _run_with_settings(options, run)
 
 
 def _backfill(options: argparse.Namespace) -> int:
@@ -319,7 +324,7 @@ def _backfill(options: argparse.Namespace) -> int:
         nonlocal code
         code = await backfill(settings, options)
 
-    _run_with_settings(run)
+    _run_with_settings(options, run)
     return code
 
 
@@ -350,8 +355,12 @@ def documents() -> dict[str, str]:
     }
 
 
-def _run_with_settings(run: Callable[[Settings], Coroutine[Any, Any, None]]) -> None:
+def _run_with_settings(
+    options: argparse.Namespace, run: Callable[[Settings], Coroutine[Any, Any, None]]
+) -> None:
     settings = load_settings()
+    if options.replay:
+        settings = settings.for_replay()
     configure_logging(level="WARNING", style=settings.log_format)
     _run(run(settings))
 

@@ -7,7 +7,9 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Final, TextIO
+from urllib.parse import urlsplit
 
+from app.clients.bybit_socket import LOOPBACK
 from app.core.config import PROJECT, Settings
 from app.db.database import open_database
 from app.db.migrate import migrate
@@ -77,6 +79,16 @@ async def backfill(settings: Settings, options: argparse.Namespace) -> int:
         Category.LINEAR if options.venue is Venue.ASTER else Category.SPOT
     )
     begin_at: datetime = options.begin_at
+    is_on_loopback = urlsplit(settings.bybit_base_url).hostname in LOOPBACK
+    if settings.is_replay and not (is_on_loopback and options.venue is Venue.BYBIT):
+        print(
+            "goblin: the candles of a replay come from its replay exchange alone, whose address "
+            "`serve --replay` prints: "
+            "BYBIT_BASE_URL=http://127.0.0.1:PORT python -m app backfill --replay ...; "
+            "nothing was fetched",
+            file=sys.stderr,
+        )
+        return WRONG_USE
     try:
         check_range(begin_at, options.end_at or datetime.now(UTC))
         if settings.candle_retention_days:

@@ -23,7 +23,7 @@ from app.db.database import Database, open_database
 from app.db.dataframes import database_address
 from app.db.embedded import embedded_postgres
 from app.db.migrate import migrate, newest_version
-from app.db.reach import check_usable
+from app.db.reach import check_usable, create_missing
 from app.domain.instruments import Venue
 from app.domain.registration import Registration, RegistrationMode
 from app.jobs import (
@@ -240,6 +240,8 @@ async def open_address(settings: Settings) -> AsyncIterator[DatabaseAddress]:
     """
     own = database_address(settings)
     if own is not None:
+        if settings.is_replay:
+            await create_missing(own)
         await check_usable(own)
         yield own
         return

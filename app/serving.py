@@ -19,10 +19,14 @@ from urllib.parse import urlsplit
 import uvicorn
 from fastapi import FastAPI
 
-from app.core.config import Settings
+from app.core.config import PROJECT, Settings
+from app.db.database import open_database
+from app.db.migrate import migrate
+from app.db.reach import sole_replay
 from app.http.connection import ConnectionLimits, GuardedConnection
 from app.main import create_app
-from app.resources import Resources
+from app.resources import Resources, open_address
+from app.services.replays import forget_market
 
 DEFAULT_LIMITS: Final = ConnectionLimits()
 UNDO_SECONDS_MAX: Final = 5.0
@@ -152,6 +156,8 @@ async def serve(settings: Settings, options: argparse.Namespace) -> None:
         around.enter_context(stopping.on_signals())
         effective, prices = await around.enter_async_context(replaying(settings, options))
         listener = around.enter_context(listen(effective))
+        if options.replay is not None:
+            await around.enter_async_context(replay_database(effective))
         async with served(
             effective, stopping, listen=lambda: listener, is_demo=options.demo
         ) as serving:
@@ -237,6 +243,8 @@ def say_where(url: str, settings: Settings, prices: str) -> None:
         data = f"{settings.data_dir} (kept when goblin stops)"
     else:
         data = f"PostgreSQL at {settings.db_host} port {settings.db_port}, {settings.db_name}"
+    if settings.is_replay:
+        data += f"; replays have the database {settings.db_name} to themselves"
     where = f"docs    {url}/docs" if settings.docs_enabled else f"api     {url}"
     print(
         f"goblin is up\n  {where}\n  data    {data}\n  prices  {prices}\n  stop    Ctrl-C",
@@ -342,9 +350,26 @@ async def replaying(
             start=options.start,
             speed=options.speed,
         ) as exchange:
-            effective = settings.model_copy(
-                update={"bybit_base_url": exchange.base_url, "price_source": "bybit"}
+            effective = settings.for_replay().model_copy(
+                update={
+                    "bybit_base_url": exchange.base_url,
+                    "bybit_stream_url": exchange.stream_url,
+                    "price_source": "bybit",
+                }
             )
             yield effective, f"replay exchange at {exchange.base_url}, {exchange.description}"
     except ReplayError as error:
         raise UsageError(str(error)) from None
+
+
+@contextlib.asynccontextmanager
+async def replay_database(settings: Settings) -> AsyncIterator[None]:
+    """A replay's own database, up to date and without any market of before.
+
+    Raises DatabaseNotUsable, also while another replay uses it, and what migrations raise.
+    """
+    async with open_address(settings) as address, sole_replay(address):
+        await migrate(address, PROJECT / "db" / "migration")
+        async with open_database(address, pool_size=2) as db:
+            await forget_market(db)
+        yield

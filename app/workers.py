@@ -27,6 +27,7 @@ from app.serving import (
     UsageError,
     bind,
     listen,
+    replay_database,
     replaying,
     say_stopped,
     say_where,
@@ -168,6 +169,8 @@ async def serve_with_workers(
         around.enter_context(stopping.on_signals())
         effective, prices = await around.enter_async_context(replaying(settings, options))
         reserved = around.enter_context(await _reserved(effective))
+        if options.replay is not None:
+            await around.enter_async_context(replay_database(effective))
         address = await around.enter_async_context(open_address(effective))
         await migrate(address, PROJECT / "db" / "migration")
         await check_room(
@@ -181,7 +184,9 @@ async def serve_with_workers(
             arguments=["--demo"] if options.demo else [],
             environment={
                 **environment,
+                "DB_NAME": effective.db_name,
                 "BYBIT_BASE_URL": effective.bybit_base_url,
+                "BYBIT_STREAM_URL": effective.bybit_stream_url or "",
                 "PRICE_SOURCE": effective.price_source,
                 "HOST": effective.host,
                 "PORT": str(reserved.getsockname()[1]),

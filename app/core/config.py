@@ -30,6 +30,10 @@ JWT_SECRET_BYTES_MIN: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 PASSWORD_ROUNDS: Final = 12
 """More than the least that OWASP asks of bcrypt (10): the hash is made once a login."""
 METRICS_TOKEN_CHARACTERS_MIN: Final = 16
+REPLAY_ENDING: Final = "_replay"
+"""Of the name of a database that holds replays: what happens there never happened."""
+DB_NAME_BYTES_MAX: Final = 63
+"""PostgreSQL cuts off the rest without a word."""
 WELL_KNOWN_SECRETS: Final = frozenset(
     {"change_me", "changeme", "secret", "your-secret-key", "password", "goblin", "jwt_secret"}
 )
@@ -156,7 +160,11 @@ class Settings(BaseSettings):
         description="Your own PostgreSQL (15 or later). Without it goblin runs an embedded one.",
     )
     db_port: int = Field(5432, ge=1, le=65535, description="Port of your own PostgreSQL.")
-    db_name: str = Field("goblin", min_length=1, description="Database name.")
+    db_name: str = Field(
+        "goblin",
+        min_length=1,
+        description="Database name; a replay's is this and `_replay`.",
+    )
     db_user: str = Field("postgres", min_length=1, description="Database user.")
     db_password: SecretStr = Field(SecretStr("postgres"), description="Database password.")
     db_pool_size: int = Field(
@@ -295,6 +303,23 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="`auto` is text on a terminal and one JSON object per line elsewhere."
     )
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether these are the settings of a replay, which has a database of its own."""
+        return self.db_name.endswith(REPLAY_ENDING)
+
+    def for_replay(self) -> "Settings":
+        """The same with the database of replays. Raises SettingsError."""
+        if self.is_replay:
+            return self
+        name = f"{self.db_name}{REPLAY_ENDING}"
+        if len(name.encode()) > DB_NAME_BYTES_MAX:
+            raise SettingsError(
+                f"a replay would use the database {name}, and PostgreSQL's names have at most "
+                f"{DB_NAME_BYTES_MAX} bytes: choose a shorter DB_NAME"
+            )
+        return self.model_copy(update={"db_name": name})
 
     @property
     def metrics_shown(self) -> bool:

@@ -225,6 +225,9 @@ def token_key(settings: Settings) -> TokenKey:
     else:
         bytes_min = JWT_SECRET_BYTES_MIN[settings.jwt_algorithm]
         secret = _kept_secret(settings.data_dir / "jwt-secret", bytes_min)
+    if settings.is_replay:
+        # User 1 there is somebody else here: a token of the one must be none of the other.
+        secret = f"{secret} {settings.db_name}"
     return TokenKey(
         secret=secret,
         algorithm=settings.jwt_algorithm,

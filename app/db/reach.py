@@ -1,14 +1,22 @@
 """Whether a PostgreSQL of the user's own can be used, before anything is asked of it."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import asyncpg
 
 from app.db.address import DatabaseAddress
 from app.db.errors import DRIVER_ERRORS
+from app.db.sole_instance import Held, sole_instance
 
 CONNECT_SECONDS_MAX: Final = 10.0
 VERSION_MIN: Final = 15
+MAINTENANCE_DATABASE: Final = "postgres"
+REPLAY_LOCK_KEY: Final = 0x60B1_4E91
+"""An advisory lock key that nothing else of goblin uses."""
+LEAVE_SECONDS_MAX: Final = 3.0
+"""How long the connection of a replay that was killed may be noticed to be gone."""
 
 
 class DatabaseNotUsable(Exception):
@@ -47,6 +55,68 @@ async def check_usable(address: DatabaseAddress) -> None:
         raise DatabaseNotUsable(
             address, "it is a read-only standby", remedy="let DB_HOST name the primary"
         )
+
+
+async def create_missing(address: DatabaseAddress) -> None:
+    """Create the database of replays where it is not there yet: nobody can mean another by it.
+
+    Raises DatabaseNotUsable when the role may not.
+    """
+    try:
+        connection = await asyncpg.connect(
+            **address.connect_arguments(), timeout=CONNECT_SECONDS_MAX, statement_cache_size=0
+        )
+    except asyncpg.InvalidCatalogNameError:
+        await _create(address)
+    except DRIVER_ERRORS as error:
+        raise _explained(address, error) from error
+    else:
+        await connection.close()
+
+
+async def _create(address: DatabaseAddress) -> None:
+    quoted = '"' + address.database.replace('"', '""') + '"'
+    try:
+        connection = await asyncpg.connect(
+            **address.with_database(MAINTENANCE_DATABASE).connect_arguments(),
+            timeout=CONNECT_SECONDS_MAX,
+            statement_cache_size=0,
+        )
+        try:
+            await connection.execute(f"CREATE DATABASE {quoted}")
+        finally:
+            await connection.close()
+    except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+        return  # another process was faster
+    except DRIVER_ERRORS as error:
+        raise DatabaseNotUsable(
+            address,
+            f"a replay has a database of its own, {address.database}, which {address.user} "
+            f"cannot create ({error})",
+            remedy=f"createdb -h {address.host} -p {address.port} -U postgres "
+            f"-O {address.user} {address.database}",
+        ) from error
+
+
+@asynccontextmanager
+async def sole_replay(
+    address: DatabaseAddress, *, patience_seconds: float = LEAVE_SECONDS_MAX
+) -> AsyncIterator[None]:
+    """Be the one replay on a database for as long as the block runs.
+
+    Raises DatabaseNotUsable while there is another.
+    """
+    try:
+        async with sole_instance(
+            address, key=REPLAY_LOCK_KEY, retry_seconds=0.1, patience_seconds=patience_seconds
+        ):
+            yield
+    except Held:
+        raise DatabaseNotUsable(
+            address,
+            f"another replay uses the database {address.database}",
+            remedy="stop that one, or give this one a database of its own: DB_NAME=second",
+        ) from None
 
 
 async def check_room(

@@ -6,6 +6,7 @@ would share the lock.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -19,11 +20,21 @@ CONNECT_SECONDS_MAX: Final = 5.0
 COMMAND_SECONDS_MAX: Final = 5.0
 
 
+class Held(Exception):
+    """Another process holds the role, and does not let go of it."""
+
+
 @asynccontextmanager
 async def sole_instance(
-    address: DatabaseAddress, *, key: int, retry_seconds: float
+    address: DatabaseAddress,
+    *,
+    key: int,
+    retry_seconds: float,
+    patience_seconds: float = math.inf,
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Wait until no other process holds `key`, and hold it for as long as the block runs.
+
+    Raises Held after `patience_seconds` of waiting.
 
     The value checks that the lock is still held, which it no longer is when the connection
     broke: it raises DatabaseUnavailable then. Asking again and again rather than waiting
@@ -45,10 +56,11 @@ async def sole_instance(
         except DRIVER_ERRORS as error:
             raise DatabaseUnavailable from error
 
+    until = asyncio.get_running_loop().time() + patience_seconds
     try:
-        while True:
-            if await _try_lock(conn, key):
-                break
+        while not await _try_lock(conn, key):
+            if asyncio.get_running_loop().time() > until:
+                raise Held
             await asyncio.sleep(retry_seconds)
         yield check
     finally:

@@ -233,17 +233,20 @@ def test_ctrl_c_during_the_start_undoes_the_start(clone: Clone, sign: str) -> No
     assert clone.database_processes() == []
 
 
-def test_a_server_logs_json_to_a_file_and_shares_its_database_with_the_other_commands(
+def test_a_server_logs_json_and_a_replay_shares_its_database_with_commands_that_say_replay(
     clone: Clone,
 ) -> None:
     with serving(clone, "--port", "0", "--replay") as server:
         with server.client() as client:
             client.get("/health", headers={"X-Request-ID": "from-the-test"})
-        listed = clone.run("info")
+        begin_trading(server)
+        listed = clone.run("info", "--replay")
+        audited = clone.run("audit", "--replay")
+        apart = clone.run("info")
         assert server.press_ctrl_c() == 0
     said = clone.output[0].splitlines()
     logged = [json.loads(text) for text in said if text.startswith("{")]
-    (line,) = [line for line in logged if line["logger"] == "goblin.request"]
+    line = next(line for line in logged if line["logger"] == "goblin.request")
     assert line["request_id"] == "from-the-test"
     assert next(text for text in said if not text.startswith("{")) == "goblin is up"
 
@@ -254,3 +257,9 @@ def test_a_server_logs_json_to_a_file_and_shares_its_database_with_the_other_com
     files = sorted((clone.folder / "db" / "migration").glob("V*.sql"))
     assert len(rows) == len(files)
     assert all(row.startswith("Versioned  ") and row.endswith("  Success") for row in rows)
+    assert audited.stdout.startswith("audited users: 1, entries: 2. "), audited.stderr
+
+    _, _, *rows = apart.stdout.splitlines()
+    assert len(rows) == len(files)
+    assert all(row.endswith("  Pending") for row in rows), "the replay has used the live database"
+    assert "; replays have the database goblin_replay to themselves\n" in clone.output[0]

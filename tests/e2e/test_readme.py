@@ -70,11 +70,12 @@ def test_the_first_session_and_the_dataframe_do_what_the_readme_says(
     assert closed["status"] == 2
     assert Decimal(me["balance"]) == 10_000 + Decimal(closed["diffDollar"])
 
+    assert "with `DB_NAME=goblin_replay` in the environment" in README
     counted = subprocess.run(
         [sys.executable, "-c", NOTEBOOK],
         input=block("Researchers", "python"),
         cwd=clone.folder,
-        env=clone.environment(),
+        env=clone.environment(DB_NAME="goblin_replay"),
         capture_output=True,
         text=True,
         check=False,

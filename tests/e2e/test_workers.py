@@ -84,4 +84,6 @@ def test_the_demo_walks_through_two_workers(clone: Clone) -> None:
     assert done.returncode == 0, done.stderr
     assert "profit" in done.stdout
     assert done.stderr == ""
+    audited = clone.run("audit", "--replay")
+    assert audited.stdout.startswith("audited users: 1, "), "each worker uses the replay's database"
     assert clone.database_processes() == []

@@ -296,3 +296,8 @@ async def insert_gaps(conn: Connection, *, series_id: SeriesId, gaps: Sequence[S
 async def delete_old_gaps(conn: Connection, *, before: datetime) -> None:
     """Forget the holes in what is no longer kept."""
     await conn.execute("DELETE FROM candle_gaps WHERE end_at <= $1", before)
+
+
+async def truncate_candles(conn: Connection) -> None:
+    """Forget every candle, and what was asked about them. Ids are not used again."""
+    await conn.execute("TRUNCATE candles, candle_gaps, candle_series")

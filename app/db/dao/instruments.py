@@ -159,3 +159,8 @@ async def update_unlisted(
         status,
         refreshed_at,
     )
+
+
+async def truncate_instruments(conn: Connection) -> None:
+    """Forget what is traded."""
+    await conn.execute("TRUNCATE instruments")
