@@ -31,6 +31,7 @@ from goblin.errors import (
     Unreachable,
     UpstreamInvalid,
 )
+from goblin.reporting import report
 from goblin.sync.client import Client
 from goblin.sync.listing import Listing
 
@@ -59,4 +60,5 @@ __all__ = [
     "Unreachable",
     "UpstreamInvalid",
     "models",
+    "report",
 ]

@@ -73,6 +73,37 @@ class Browser:
                 else:
                     return
 
+    async def point_at(self, css: str) -> None:
+        """Move the mouse onto the first such element, scrolling to it."""
+        element = await self._element(css)
+        await self.run("arguments[0].scrollIntoView({block: 'center'})", {_ELEMENT: element})
+        await self._move_mouse(_to(element))
+
+    async def drag(self, css: str, *, x: int) -> None:
+        """From the middle of the first such element, so many pixels to the right."""
+        await self.point_at(css)
+        element = await self._element(css)
+        down, up = {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}
+        await self._move_mouse(down, _to(element, x=x // 2), _to(element, x=x), up)
+
+    async def _move_mouse(self, *steps: dict[str, object]) -> None:
+        mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}}
+        await self._call("POST", "actions", {"actions": [{**mouse, "actions": steps}]})
+
+    async def run(self, script: str, *arguments: object) -> Any:
+        """What the body of a function returns in the page, a promise's value too."""
+        body = {"script": script, "args": list(arguments)}
+        return await self._call("POST", "execute/sync", body)
+
+    async def attributes(self, css: str, name: str) -> list[str]:
+        """An attribute of the elements, as soon as there is one."""
+        await self._element(css)
+        found = await self._call("POST", "elements", {"using": "css selector", "value": css})
+        return [
+            str(await self._call("GET", f"element/{one[_ELEMENT]}/attribute/{name}"))
+            for one in found
+        ]
+
     async def type(self, css: str, text: str) -> None:
         """Type into the first such element."""
         element = await self._element(css)
@@ -112,6 +143,11 @@ class Browser:
         if response.status_code != httpx.codes.OK:
             raise WebDriverError(value["error"], value["message"])
         return value
+
+
+def _to(element: str, *, x: int = 0) -> dict[str, object]:
+    origin = {_ELEMENT: element}
+    return {"type": "pointerMove", "duration": 50, "x": x, "y": 0, "origin": origin}
 
 
 class WebDriverError(Exception):
