@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final, TextIO
 from urllib.parse import urlsplit
 
-from app.clients.bybit_socket import LOOPBACK
+from app.clients.venue_http import LOOPBACK
 from app.core.config import PROJECT, Settings
 from app.db.database import open_database
 from app.db.migrate import migrate
