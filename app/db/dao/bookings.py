@@ -52,7 +52,7 @@ async def insert_booking(
     an event since the booking was decided.
     """
     try:
-        row = await _write(conn, booking, at)
+        row = await _write(conn, booking=booking, at=at)
     except asyncpg.DivisionByZeroError:
         raise AssertionError("what is closed was active, and is locked") from None
     if row is None:
@@ -61,7 +61,7 @@ async def insert_booking(
     return instant
 
 
-async def _write(conn: Connection, booking: Booking, at: datetime | None) -> Row | None:
+async def _write(conn: Connection, *, booking: Booking, at: datetime | None) -> Row | None:
     postings = booking.postings
     accounts = [account for account in booking.accounts.values() if not account.is_new]
     new_accounts = [account for account in booking.accounts.values() if account.is_new]
