@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         const="",
         metavar="FILE|FOLDER",
-        help="prices from recorded candles, or from a generated market; no internet needed",
+        help="prices from recorded candles and trades, or a generated market; no internet needed",
     )
     serve.add_argument("--start", help="with --replay: where its clock starts, ISO 8601")
     serve.add_argument("--speed", type=float, help="with --replay: market seconds per second")

@@ -1,11 +1,13 @@
-"""The replay exchange: Bybit v5 public market data over recorded or generated candles.
+"""The replay exchange: Bybit v5 public market data, recorded as ticks and candles or generated.
 
     async with replay(Path("candles"), speed=0) as exchange:
         ... exchange.base_url, exchange.clock, exchange.faults, exchange.requests
 
 candles    intervals, candles, and the price path inside a candle
 market     instruments and their history; what they cost at an instant
-recorded   history from candle files       generated   history from a seed
+recorded   a market out of files           generated   a market out of a seed
+files      what a folder has to replay     history     one instrument out of its files
+ticks      recorded trades, best prices    tables      Parquet and CSV, a block at a time
 clock      what time it is on the exchange
 answers, book, listing                     the endpoints: (market, instant, query) -> result
 wire       envelope and number texts       frames      what a WebSocket said, as recorded

@@ -1,17 +1,13 @@
-"""Reading candle files. Numbers are taken exactly as they print.
-
-A Parquet file holds binary floats; the shortest text that names the float is the number the
-venue sent. CSV text is taken as it stands and needs no further library.
-"""
+"""Reading candle files. Numbers are taken exactly as they print (tables.py)."""
 
 import csv
 from collections.abc import Iterator, Sequence
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
 from app.replay.candles import Candle, Interval, end_of, open_of, typical_turnover
 from app.replay.errors import UnreadableRecording
+from app.replay.tables import PARQUET, exact, open_parquet
 
 NEEDED: Final = ("ts", "open", "high", "low", "close", "volume")
 TURNOVER: Final = "turnover"
@@ -20,7 +16,7 @@ TAIL_BYTES: Final = 4096
 
 def first_and_last_ms(path: Path) -> tuple[int, int]:
     """The open times of the first and the last candle, without reading those between."""
-    first_ms, last_ms = _parquet_span(path) if path.suffix == ".parquet" else _csv_span(path)
+    first_ms, last_ms = _parquet_span(path) if path.suffix == PARQUET else _csv_span(path)
     if not 0 <= first_ms <= last_ms:
         raise UnreadableRecording(path, "its ts column does not ascend")
     return first_ms, last_ms
@@ -28,7 +24,7 @@ def first_and_last_ms(path: Path) -> tuple[int, int]:
 
 def read_candles(path: Path, interval: Interval, *, inverse: bool) -> list[Candle]:
     """Every candle of a file, checked: ascending, aligned, low <= open, close <= high."""
-    rows = _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path)
+    rows = _parquet_rows(path) if path.suffix == PARQUET else _csv_rows(path)
     candles: list[Candle] = []
     previous_ms = -1
     for number, row in enumerate(rows, start=1):
@@ -46,12 +42,12 @@ def read_candles(path: Path, interval: Interval, *, inverse: bool) -> list[Candl
 def _candle(row: Sequence[Any], interval: Interval, *, inverse: bool) -> Candle:
     open_ms = int(row[0])
     first, high, low, last = prices = (
-        _exact(row[1]),
-        _exact(row[2]),
-        _exact(row[3]),
-        _exact(row[4]),
+        exact(row[1]),
+        exact(row[2]),
+        exact(row[3]),
+        exact(row[4]),
     )
-    volume = _exact(row[5])
+    volume = exact(row[5])
     if open_of(open_ms, interval) != open_ms:
         raise ValueError(f"ts {open_ms} is not the open time of a candle of interval {interval}")
     if not 0 < low <= min(first, last) <= max(first, last) <= high or volume < 0:
@@ -66,18 +62,8 @@ def _candle(row: Sequence[Any], interval: Interval, *, inverse: bool) -> Candle:
         volume=volume,
         turnover=typical_turnover(prices=prices, volume=volume, inverse=inverse)
         if row[6] is None
-        else _exact(row[6]),
+        else exact(row[6]),
     )
-
-
-def _exact(value: object) -> Decimal:
-    try:
-        number = Decimal(value if isinstance(value, str) else repr(value))
-    except InvalidOperation:
-        raise ValueError(f"{value} is not a number") from None
-    if not number.is_finite():
-        raise ValueError("a price or volume is not finite")
-    return number
 
 
 def _csv_rows(path: Path) -> Iterator[Sequence[Any]]:
@@ -122,18 +108,7 @@ def _parquet_span(path: Path) -> tuple[int, int]:
 
 
 def _parquet_file(path: Path) -> Any:
-    try:
-        from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415  CSV works without it
-    except ImportError:
-        raise UnreadableRecording(
-            path,
-            "Parquet needs pyarrow: pip install -r requirements-research.txt, "
-            "or give it the same columns as .csv",
-        ) from None
-    try:
-        file = parquet.ParquetFile(path)
-    except ArrowInvalid as error:
-        raise UnreadableRecording(path, f"it is not a Parquet file: {error}") from None
+    file = open_parquet(path)
     _check_columns(path, file.schema_arrow.names)
     return file
 

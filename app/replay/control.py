@@ -21,7 +21,8 @@ COUNTED_MAX: Final = 10_000
 DERIVED: Final = (
     "orderbook, recent-trade, bid, ask, sizes, open interest and funding are derived from "
     "candles; turnover too where a file has none; so is all that the WebSocket says, but for "
-    "the topics named as recorded"
+    "the topics named as recorded. While ticks are recorded, trades, prices and candles "
+    "(publicTrade) or the best bid and ask (orderbook.1) are theirs; the book below is derived"
 )
 
 
@@ -80,6 +81,17 @@ class Control:
                     "listed": instrument.is_listed(now_ms),
                     "source": instrument.source,
                     "recorded": list(instrument.frames.topics) if instrument.frames else [],
+                    "ticks": [
+                        {
+                            "topic": f"{kind}.{instrument.symbol}",
+                            "file": path.name,
+                            "from": iso_time(first_ms),
+                            "to": iso_time(last_ms),
+                        }
+                        for kind, path, first_ms, last_ms in (
+                            instrument.ticks.recordings if instrument.ticks else ()
+                        )
+                    ],
                 }
                 for instrument in self.market.instruments.values()
             ],

@@ -1,27 +1,31 @@
-"""What a subscriber of the exchange's WebSocket is told about one topic, out of candles.
+"""What a subscriber of the exchange's WebSocket is told about one topic, out of candles or ticks.
 
 A feed says what was new between two instants. Every closed candle and every trade is told
 however far apart they are, up to a day; tickers and books only as they stand at the end, which
 is what the venue does within its 20 to 100 ms too.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from app.domain.instruments import Category
 from app.domain.live import CANDLE_INTERVALS
 from app.replay.answers import ticker
-from app.replay.book import SECOND_MS, Level, order_book, trade_at
+from app.replay.book import Level, order_book, trades_between
 from app.replay.candles import DAY_MS, Candle, Interval
 from app.replay.market import Instrument
+from app.replay.ticks import BestPrices
 from app.replay.wire import encoded, padded, trimmed
 
 Document = dict[str, Any]
 
 TRADES_PER_MESSAGE: Final = 1024
+BOOKS_AT_ONCE_MAX: Final = 1000
+"""Recorded best prices that are told together; of more, the last ones."""
 SOONEST_MS: Final = {"tickers": 100, "orderbook": 100, "kline": 1000, "publicTrade": 0}
 """Of exchange time, between two messages. The venue's books come every 10 and 20 ms; a book out
 of candles has nothing to say that often."""
@@ -68,8 +72,8 @@ class Feed(Protocol):
         """What a subscriber is told first."""
         ...
 
-    def news(self, from_ms: int, now_ms: int) -> list[Told]:
-        """What was new in (from_ms, now_ms]."""
+    def news(self, from_ms: int, now_ms: int) -> Iterable[Told]:
+        """What was new in (from_ms, now_ms]; it may be a day of trades, made as it is told."""
         ...
 
 
@@ -83,9 +87,9 @@ class _Derived(ABC):
 
     def opening(self, now_ms: int) -> list[Told]:
         self._told_ms = now_ms
-        return self._as_told(self._messages(now_ms, now_ms, is_first=True))
+        return list(self._as_told(self._messages(now_ms, now_ms, is_first=True)))
 
-    def news(self, from_ms: int, now_ms: int) -> list[Told]:
+    def news(self, from_ms: int, now_ms: int) -> Iterable[Told]:
         if now_ms - self._told_ms < SOONEST_MS[self.name.partition(".")[0]]:
             return []
         from_ms, self._told_ms = self._told_ms, now_ms  # further back, if it kept still
@@ -97,11 +101,11 @@ class _Derived(ABC):
     def _messages(self, from_ms: int, now_ms: int, *, is_first: bool) -> Iterator[Document]:
         """What there is to say at `now_ms`, and since `from_ms` unless it is the first."""
 
-    def _as_told(self, documents: Iterator[Document]) -> list[Told]:
-        return [
+    def _as_told(self, documents: Iterable[Document]) -> Iterable[Told]:
+        return (
             Told(topic=self.name, raw=encoded({"topic": self.name, **document}))
             for document in documents
-        ]
+        )
 
 
 class TickerFeed(_Derived):
@@ -130,19 +134,14 @@ class TickerFeed(_Derived):
 
 
 class TradesFeed(_Derived):
-    """A trade for each second."""
+    """Every recorded trade, or one for each second."""
 
     def _messages(self, from_ms: int, now_ms: int, *, is_first: bool) -> Iterator[Document]:
         if is_first:
             return
-        first_ms = (max(from_ms, now_ms - DAY_MS) // SECOND_MS + 1) * SECOND_MS
-        trades = [
-            self._wire(trade)
-            for at_ms in range(first_ms, now_ms + 1, SECOND_MS)
-            if (trade := trade_at(self.instrument, at_ms)) is not None
-        ]
-        for start in range(0, len(trades), TRADES_PER_MESSAGE):
-            data = trades[start : start + TRADES_PER_MESSAGE]
+        from_ms = max(from_ms, now_ms - DAY_MS)
+        trades = (self._wire(t) for t in trades_between(self.instrument, from_ms, now_ms))
+        while data := list(islice(trades, TRADES_PER_MESSAGE)):
             yield {"ts": now_ms, "type": "snapshot", "data": data}
 
     def _wire(self, trade: Document) -> Document:
@@ -202,7 +201,7 @@ class KlineFeed(_Derived):
 
 
 class BookFeed(_Derived):
-    """Depth 1: snapshots. Deeper: one snapshot, then deltas whose `u` counts by one."""
+    """Depth 1: snapshots, of recorded best prices each. Deeper: one, then deltas, `u` by one."""
 
     def __init__(self, name: str, instrument: Instrument) -> None:
         super().__init__(name, instrument)
@@ -210,7 +209,16 @@ class BookFeed(_Derived):
         self._sides: tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]] = ({}, {})
         self._update_id = 0
 
-    def _messages(self, from_ms: int, now_ms: int, *, is_first: bool) -> Iterator[Document]:  # noqa: ARG002 - one shape
+    def news(self, from_ms: int, now_ms: int) -> Iterable[Told]:
+        """Recorded best prices one by one, everything else as it stands now."""
+        ticks = self.instrument.ticks
+        if self._depth > 1 or ticks is None or ticks.best_prices(now_ms) is None:
+            return super().news(from_ms, now_ms)
+        changes = ticks.best_price_changes(self._told_ms, now_ms)
+        self._told_ms = now_ms
+        return self._as_told(self._best(best) for best in deque(changes, maxlen=BOOKS_AT_ONCE_MAX))
+
+    def _messages(self, from_ms: int, now_ms: int, *, is_first: bool) -> Iterator[Document]:  # noqa: ARG002
         bids, asks = order_book(self.instrument, now_ms, depth=self._depth)
         sides = (dict(bids), dict(asks))
         if not is_first and sides == self._sides:
@@ -222,17 +230,26 @@ class BookFeed(_Derived):
         changed_bids, changed_asks = (
             _changed(old, new) for old, new in zip(before, sides, strict=True)
         )
-        yield {
-            "ts": now_ms,
+        yield self._document(changed_bids, changed_asks, now_ms, is_snapshot=is_snapshot)
+
+    def _best(self, best: BestPrices) -> Document:
+        self._update_id += 1
+        return self._document([best.bid], [best.ask], best.at_ms, is_snapshot=True)
+
+    def _document(
+        self, bids: Sequence[Level], asks: Sequence[Level], at_ms: int, *, is_snapshot: bool
+    ) -> Document:
+        return {
+            "ts": at_ms,
             "type": "snapshot" if is_snapshot else "delta",
             "data": {
                 "s": self.instrument.symbol,
-                "b": self._wire(changed_bids),
-                "a": self._wire(changed_asks),
+                "b": self._wire(bids),
+                "a": self._wire(asks),
                 "u": self._update_id,
-                "seq": now_ms,
+                "seq": at_ms,
             },
-            "cts": now_ms,
+            "cts": at_ms,
         }
 
     def _wire(self, levels: Sequence[Level]) -> list[list[str]]:

@@ -7,11 +7,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from app.domain.instruments import Category
-from app.replay.candles import DAY_MS, Candle, Interval, forming, merged, open_of, price_at
+from app.replay.candles import (
+    DAY_MS,
+    MINUTE_MS,
+    Candle,
+    Interval,
+    forming,
+    merged,
+    open_of,
+    price_at,
+)
 from app.replay.instruments import InstrumentSpec
 
 if TYPE_CHECKING:  # it makes its messages out of feeds, which read instruments
     from app.replay.frames import FrameFile
+    from app.replay.history import RecordedHistory
 
 
 class History(Protocol):
@@ -36,7 +46,10 @@ class History(Protocol):
 
 
 class Instrument:
-    """One symbol of one category. `frames` is what its WebSocket said, where that was recorded.
+    """One symbol of one category.
+
+    `frames` is what its WebSocket said, where that was recorded, and `ticks` has the trades or
+    best prices that were.
 
     It is listed while its history covers the clock; a recording that is over, or has not begun,
     has no price, and the exchange says that the symbol is unknown rather than a stale one.
@@ -51,14 +64,16 @@ class Instrument:
         source: str,
         spec: Callable[[], InstrumentSpec],
         frames: "FrameFile | None" = None,
+        ticks: "RecordedHistory | None" = None,
     ) -> None:
         self.category = category
         self.symbol = symbol
         self.history = history
         self.source = source
         self.frames = frames
+        self.ticks = ticks
         self._spec = spec
-        self._day: tuple[int, Sequence[Candle]] = (-1, ())
+        self._day: tuple[tuple[int, int], Sequence[Candle]] = ((-1, -1), ())
 
     @cached_property
     def spec(self) -> InstrumentSpec:
@@ -78,13 +93,16 @@ class Instrument:
         """The 24 hours that end with the candle forming at the instant, as far as recorded."""
         current = self.history.at(instant_ms)
         assert current is not None, "asked of listed instruments only"
-        from_ms = current.end_ms - DAY_MS
-        if self._day[0] != current.open_ms:
-            tiles = self.history.tiles(from_ms, current.open_ms)
-            closed = [merged(tiles, open_ms=from_ms, end_ms=current.open_ms)] if tiles else []
-            self._day = (current.open_ms, closed)
-        parts = (*self._day[1], forming(current, instant_ms, self.spec.tick))
-        return merged(parts, open_ms=from_ms, end_ms=current.end_ms)
+        minute_ms = current.open_ms - current.open_ms % MINUTE_MS
+        end_ms = max(current.end_ms, minute_ms + MINUTE_MS)  # a tick is no whole candle
+        from_ms = end_ms - DAY_MS
+        if self._day[0] != (from_ms, minute_ms):
+            tiles = self.history.tiles(from_ms, minute_ms)
+            closed = [merged(tiles, open_ms=from_ms, end_ms=minute_ms)] if tiles else []
+            self._day = ((from_ms, minute_ms), closed)
+        ticks = self.history.tiles(minute_ms, current.open_ms)
+        parts = (*self._day[1], *ticks, forming(current, instant_ms, self.spec.tick))
+        return merged(parts, open_ms=from_ms, end_ms=end_ms)
 
     def klines(
         self,

@@ -8,7 +8,8 @@ import asyncio
 import itertools
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -131,19 +132,23 @@ class Session:
     def _symbols(self) -> set[str]:
         return {name.rpartition(".")[2] for name in self._feeds}
 
-    def _news(self) -> Sequence[Told]:
+    def _news(self) -> Iterable[Told]:
         now_ms = self._control.clock.now_ms()
-        told, self._opening = self._opening, []
+        opening, self._opening = self._opening, []
+        made: list[Iterable[Told]] = []
+        recorded: list[Told] = []
         if now_ms < self._told_ms:  # the clock was set back: everything begins anew
-            told = [item for feed in self._feeds.values() for item in feed.opening(now_ms)]
+            opening = [item for feed in self._feeds.values() for item in feed.opening(now_ms)]
         elif now_ms > self._told_ms:
             for name, feed in self._feeds.items():
                 if self._spoiler.restarts(name):
-                    told += feed.opening(now_ms)
+                    opening += feed.opening(now_ms)
+                elif isinstance(feed, RecordedFeed):  # they have an order among each other
+                    recorded += feed.news(self._told_ms, now_ms)
                 else:
-                    told += feed.news(self._told_ms, now_ms)
+                    made.append(feed.news(self._told_ms, now_ms))
         self._told_ms = now_ms
-        return sorted(told, key=lambda one: one.order)
+        return chain(opening, *made, sorted(recorded, key=lambda one: one.order))
 
     async def _say(self, raw: bytes) -> None:
         if self._spoiler.is_mute:

@@ -9,8 +9,9 @@ from app.domain.instruments import Category
 from app.replay.candles import DAY_MS, MINUTE_MS, Interval
 from app.replay.clock import parse_instant_ms
 from app.replay.errors import UnreadableRecording
+from app.replay.history import Track
 from app.replay.market import Instrument, Market
-from app.replay.recorded import RecordedHistory, Track, recorded_market
+from app.replay.recorded import recorded_market
 
 PROJECT = Path(__file__).parents[2]
 CANDLES = PROJECT.parent / "shared" / "data" / "candles"
@@ -221,17 +222,29 @@ def test_a_file_that_cannot_be_replayed_says_why(
 
 
 def test_an_empty_or_missing_folder_says_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableRecording, match="no candle file; their names are <venue>_"):
+    with pytest.raises(UnreadableRecording, match=r"nothing to replay, .* names are <venue>_"):
         recorded_market(tmp_path)
     with pytest.raises(UnreadableRecording, match="no such file or folder"):
         recorded_market(tmp_path / "nowhere")
 
 
-def test_the_folder_above_the_right_one_names_the_right_one(tmp_path: Path) -> None:
+def test_a_folder_of_folders_is_one_market_of_what_is_in_them(tmp_path: Path) -> None:
     (tmp_path / "candles").mkdir()
     (tmp_path / "others").mkdir()
     write(tmp_path / "candles", "bybit_linear_BTCUSDT_1.csv", 10)
-    with pytest.raises(UnreadableRecording, match=r"there are some in \S+/candles; their names"):
+    write(tmp_path / "others", "bybit_linear_ETHUSDT_1.csv", 20)
+    (tmp_path / "others" / "notes.csv").write_text("a,b\n")
+    market = recorded_market(tmp_path)
+    assert [find(market, symbol).price(FIRST_MS) for symbol in ("BTCUSDT", "ETHUSDT")] == [10, 20]
+    assert market.left_out[0].startswith("others/notes.csv: its name is not <venue>_")
+    write(tmp_path, "bybit_linear_SOLUSDT_1.csv", 30)
+    own = {symbol for _, symbol in recorded_market(tmp_path).instruments}
+    assert own == {"SOLUSDT"}, "a folder with files of its own is meant by itself"
+
+
+def test_a_folder_without_anything_to_replay_says_why_its_files_are_none(tmp_path: Path) -> None:
+    (tmp_path / "bybit_linear_BTCUSDT_1m_quotes.csv").write_text("ts,bid_open\n1,2\n")
+    with pytest.raises(UnreadableRecording, match=r"quotes.csv: candles have the columns ts, open"):
         recorded_market(tmp_path)
 
 
