@@ -164,7 +164,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                         metrics=metrics,
                         registrations_per_hour=settings.registrations_per_hour,
                     )
-                    jobs = _jobs(resources, address, days=settings.candle_retention_days)
+                    # What a replay says is old by our clock and not by its own.
+                    days = 0 if settings.is_replay else settings.candle_retention_days
+                    jobs = _jobs(resources, address, days=days)
                     jobs |= _stream_jobs(resources, address, settings)
                     async with supervised(jobs, board=resources.jobs):
                         yield resources

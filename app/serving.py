@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import uvicorn
 from fastapi import FastAPI
 
+from app.clients.bybit_socket import LOOPBACK
 from app.core.config import PROJECT, Settings
 from app.db.database import open_database
 from app.db.migrate import migrate
@@ -156,7 +157,7 @@ async def serve(settings: Settings, options: argparse.Namespace) -> None:
         around.enter_context(stopping.on_signals())
         effective, prices = await around.enter_async_context(replaying(settings, options))
         listener = around.enter_context(listen(effective))
-        if options.replay is not None:
+        if effective.is_replay:
             await around.enter_async_context(replay_database(effective))
         async with served(
             effective, stopping, listen=lambda: listener, is_demo=options.demo
@@ -339,8 +340,13 @@ async def replaying(
                 raise UsageError(f"--{flag} goes with --replay")
         is_binance = settings.price_source == "binance"
         venue = settings.binance_api_url if is_binance else settings.bybit_base_url
-        # The host alone: an address may carry a password.
-        yield settings, f"{settings.price_source} at {urlsplit(venue).hostname}"
+        host = urlsplit(venue).hostname  # alone: an address may carry a password
+        if settings.is_replay and (is_binance or host not in LOOPBACK):
+            raise UsageError(
+                f"the database {settings.db_name} is for replays, and {host} is none: add "
+                "--replay, or choose a DB_NAME that does not end in _replay"
+            )
+        yield settings, f"{settings.price_source} at {host}"
         return
     from app.replay import ReplayError, replay  # noqa: PLC0415 - only --replay needs it
 

@@ -169,7 +169,7 @@ async def serve_with_workers(
         around.enter_context(stopping.on_signals())
         effective, prices = await around.enter_async_context(replaying(settings, options))
         reserved = around.enter_context(await _reserved(effective))
-        if options.replay is not None:
+        if effective.is_replay:
             await around.enter_async_context(replay_database(effective))
         address = await around.enter_async_context(open_address(effective))
         await migrate(address, PROJECT / "db" / "migration")

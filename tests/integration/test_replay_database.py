@@ -19,7 +19,7 @@ from app.db.address import DatabaseAddress
 from app.db.reach import DatabaseNotUsable, create_missing, sole_replay
 from app.domain.access import SessionId
 from app.domain.users import User, UserId
-from app.serving import replay_database, replaying
+from app.serving import UsageError, replay_database, replaying
 from tests.conftest import Installation, new_person, run_installation, settings_for
 
 OPENED_MS = 1_748_736_000_000
@@ -166,6 +166,21 @@ async def test_the_replay_of_a_replay_is_itself_and_a_name_that_postgresql_would
     assert live.for_replay().for_replay().db_name == "apart_replay"
     with pytest.raises(SettingsError, match="shorter DB_NAME"):
         live.model_copy(update={"db_name": "g" * 57}).for_replay()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"bybit_base_url": "https://api.bybit.com"}, {"price_source": "binance"}]
+)
+async def test_live_prices_are_not_served_into_the_database_of_replays(
+    live: Settings, changes: dict[str, str]
+) -> None:
+    options = argparse.Namespace(replay=None, start=None, speed=None)
+    wrong = live.for_replay().model_copy(update=changes)
+    with pytest.raises(UsageError, match=r"apart_replay is for replays, .*: add --replay"):
+        async with replaying(wrong, options):
+            pass
+    async with replaying(live.for_replay(), options) as (settings, _):  # of `python -m app.replay`
+        assert settings.is_replay
 
 
 async def test_a_replay_follows_its_own_stream_whatever_the_environment_says(
