@@ -15,11 +15,11 @@ from uuid import UUID
 
 from app.domain.instruments import Category
 from app.replay.candles import price_at, share
+from app.replay.deep_books import Level
 from app.replay.market import Instrument, Market
 from app.replay.ticks import Tick
 from app.replay.wire import Rejected, category_of, limit_of, padded, trimmed
 
-Level = tuple[Decimal, Decimal]
 TRADES_MAX: Final = 1000
 """That one answer has."""
 SECOND_MS: Final = 1000
@@ -49,7 +49,10 @@ def order_book(
         lots = 1 + _noise(instrument, f"{now_ms // SECOND_MS}/{price:f}") % 20_000
         return price, lots * step
 
-    best = instrument.ticks.best_prices(now_ms) if instrument.ticks else None
+    ticks = instrument.ticks
+    if ticks is not None and (book := ticks.book(now_ms, depth=depth)) is not None:
+        return list(book[0]), list(book[1])
+    best = None if ticks is None else ticks.best_prices(now_ms)
     bid, ask = (level(last), level(last + tick)) if best is None else (best.bid, best.ask)
     deeper = [rank * tick for rank in range(1, depth)]
     bids = [bid, *(level(bid[0] - away) for away in deeper if bid[0] > away)]

@@ -22,7 +22,8 @@ DERIVED: Final = (
     "orderbook, recent-trade, bid, ask, sizes, open interest and funding are derived from "
     "candles; turnover too where a file has none; so is all that the WebSocket says, but for "
     "the topics named as recorded. While ticks are recorded, trades, prices and candles "
-    "(publicTrade) or the best bid and ask (orderbook.1) are theirs; the book below is derived"
+    "(publicTrade), the best bid and ask (orderbook.1) or the whole book (orderbook) are theirs; "
+    "below recorded best prices the book is derived"
 )
 
 

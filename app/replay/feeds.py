@@ -15,8 +15,9 @@ from typing import Any, Final, Protocol
 from app.domain.instruments import Category
 from app.domain.live import CANDLE_INTERVALS
 from app.replay.answers import ticker
-from app.replay.book import Level, order_book, trades_between
+from app.replay.book import order_book, trades_between
 from app.replay.candles import DAY_MS, Candle, Interval
+from app.replay.deep_books import Level
 from app.replay.market import Instrument
 from app.replay.ticks import BestPrices
 from app.replay.wire import encoded, padded, trimmed
@@ -212,7 +213,7 @@ class BookFeed(_Derived):
     def news(self, from_ms: int, now_ms: int) -> Iterable[Told]:
         """Recorded best prices one by one, everything else as it stands now."""
         ticks = self.instrument.ticks
-        if self._depth > 1 or ticks is None or ticks.best_prices(now_ms) is None:
+        if self._depth > 1 or ticks is None or not ticks.has_best_prices(now_ms):
             return super().news(from_ms, now_ms)
         changes = ticks.best_price_changes(self._told_ms, now_ms)
         self._told_ms = now_ms

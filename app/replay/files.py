@@ -3,6 +3,7 @@
 File names: <venue>_<category>_<SYMBOL>_<interval>[_suffix].parquet or .csv   candles
             <venue>_<category>_<SYMBOL>[_suffix].parquet or .csv   trades, best prices (ticks.py)
             <venue>_<category>_<SYMBOL>.frames   what a WebSocket said (frames.py)
+            <venue>_<category>_<SYMBOL>[_suffix].jsonl   order books (deep_books.py)
 Candles:    ts (open time, ms UTC), open, high, low, close, volume, optionally turnover
 """
 
@@ -14,22 +15,25 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from app.domain.instruments import Category
+from app.replay import deep_books
 from app.replay.candle_files import NEEDED, first_and_last_ms
 from app.replay.candles import LENGTHS_MS, MINUTE_MS, Interval, end_of, parse_interval
+from app.replay.deep_books import BookFile
 from app.replay.errors import UnreadableRecording
 from app.replay.frames import SUFFIX, FrameFile
-from app.replay.history import BestPriceTrack, FrameTrack, TickTrack, Track
+from app.replay.history import BestPriceTrack, BookTrack, FrameTrack, TickTrack, Track
 from app.replay.tables import column_names
 from app.replay.ticks import BEST_PRICES, BestPriceFile, TradeFile, trade_columns
 
-TABLES: Final = (".parquet", ".csv")
+SUFFIXES: Final = (".parquet", ".csv", SUFFIX, deep_books.SUFFIX)
 NAME: Final = re.compile(
     r"(?P<venue>[a-z0-9]+)_(?P<category>[a-z]+)_(?P<symbol>[A-Z0-9-]+)"
-    r"(?:_(?P<interval>[0-9]*[mhdwDWM]?)(?:_(?P<suffix>.+))?|_.+)?\.(?:parquet|csv|frames)"
+    r"(?:_(?P<interval>[0-9]*[mhdwDWM]?)(?:_(?P<suffix>.+))?|_.+)?\.(?:parquet|csv|frames|jsonl)"
 )
 CONVENTION: Final = (
     "<venue>_<category>_<SYMBOL>_<interval>[_suffix].parquet or .csv for candles, "
     "<venue>_<category>_<SYMBOL>[_suffix].parquet or .csv for trades and best prices, "
+    "<venue>_<category>_<SYMBOL>[_suffix].jsonl for order books, "
     "or <venue>_<category>_<SYMBOL>.frames"
 )
 COLUMNS: Final = (
@@ -45,7 +49,8 @@ NOT_LAST_PRICES: Final = ("mark", "index", "premium", "funding")
 PREFERRED_VENUE: Final = "bybit"
 REASONS_SHOWN: Final = 5
 
-Recorded: TypeAlias = Track | BestPriceTrack
+Quotes: TypeAlias = BestPriceTrack | BookTrack
+Recorded: TypeAlias = Track | Quotes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +58,7 @@ class Recordings:
     """What there is to replay, and what was left out and why."""
 
     tracks: Sequence[Track]
-    best_prices: Sequence[BestPriceTrack] = ()
+    quotes: Sequence[Quotes] = ()
     left_out: Sequence[str] = field(default=())
 
 
@@ -74,7 +79,7 @@ def find_recordings(path: Path) -> Recordings:
     if not path.is_dir():
         raise UnreadableRecording(path, "there is no such file or folder")
     tracks: list[Track] = []
-    best_prices: list[BestPriceTrack] = []
+    quotes: list[Quotes] = []
     left_out: dict[Path, str] = {}
     for file in _files(path):
         try:
@@ -82,13 +87,13 @@ def find_recordings(path: Path) -> Recordings:
         except LeftOut as error:
             left_out[file] = str(error)
         else:
-            if isinstance(found, BestPriceTrack):
-                best_prices.append(found)
+            if isinstance(found, Quotes):
+                quotes.append(found)
             else:
                 tracks.append(found)
     left_out |= dict(_second_choices(tracks))
     tracks = [track for track in tracks if track.path not in left_out]
-    left_out |= dict(_priceless(best_prices, tracks))
+    left_out |= dict(_priceless(quotes, tracks))
     reasons = [f"{file.relative_to(path)}: {reason}" for file, reason in left_out.items()]
     if not tracks:
         shown = "".join(f"\n  {reason}" for reason in reasons[:REASONS_SHOWN])
@@ -96,7 +101,7 @@ def find_recordings(path: Path) -> Recordings:
         raise UnreadableRecording(path, f"{problem}; names are {CONVENTION}{shown}")
     return Recordings(
         tracks=_joined(tracks),
-        best_prices=[best for best in best_prices if best.path not in left_out],
+        quotes=[quote for quote in quotes if quote.path not in left_out],
         left_out=reasons,
     )
 
@@ -107,11 +112,11 @@ def _alone(path: Path) -> Track:
         found = _open(path)
     except LeftOut as error:
         raise UnreadableRecording(path, str(error)) from None
-    if isinstance(found, BestPriceTrack):
+    if isinstance(found, Quotes):
         raise UnreadableRecording(
             path,
-            "best prices alone make no market: give a folder that has trades or candles of "
-            f"{found.symbol} too",
+            "best prices and books alone make no market: give a folder that has trades or "
+            f"candles of {found.symbol} too",
         )
     return found
 
@@ -119,7 +124,7 @@ def _alone(path: Path) -> Track:
 def _files(path: Path) -> list[Path]:
     """The folder's own files, or where none has a name those one level down."""
     own, below = (
-        [file for file in sorted(path.glob(pattern)) if file.suffix in (*TABLES, SUFFIX)]
+        [file for file in sorted(path.glob(pattern)) if file.suffix in SUFFIXES]
         for pattern in ("*", "*/*")
     )
     return own if any(NAME.fullmatch(file.name) for file in own) else [*own, *below]
@@ -135,6 +140,14 @@ def _open(file: Path) -> Recorded:
     category = CATEGORIES[match["category"]]
     if file.suffix == SUFFIX:
         return _frame_track(file, match, category)
+    if file.suffix == deep_books.SUFFIX:
+        return BookTrack(
+            path=file,
+            venue=match["venue"],
+            category=category,
+            symbol=match["symbol"],
+            books=BookFile(file, match["symbol"]),
+        )
     if any(word in (match["suffix"] or "") for word in NOT_LAST_PRICES):
         raise LeftOut(f"{match['suffix']} candles are not last prices")
     names = column_names(file)
@@ -207,14 +220,12 @@ def _second_choices(tracks: Sequence[Track]) -> Iterator[tuple[Path, str]]:
             yield track.path, f"{PREFERRED_VENUE} recorded {what} too"
 
 
-def _priceless(
-    best_prices: Sequence[BestPriceTrack], tracks: Sequence[Track]
-) -> Iterator[tuple[Path, str]]:
-    """Best prices without a price of the same venue."""
+def _priceless(quotes: Sequence[Quotes], tracks: Sequence[Track]) -> Iterator[tuple[Path, str]]:
+    """Best prices and books without a price of the same venue."""
     priced = {(track.venue, track.category, track.symbol) for track in tracks}
-    for best in best_prices:
-        if (best.venue, best.category, best.symbol) not in priced:
-            yield best.path, f"no trades or candles of {best.venue}'s {best.symbol} are replayed"
+    for quote in quotes:
+        if (quote.venue, quote.category, quote.symbol) not in priced:
+            yield quote.path, f"no trades or candles of {quote.venue}'s {quote.symbol} are replayed"
 
 
 def _joined(tracks: Sequence[Track]) -> list[Track]:

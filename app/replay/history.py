@@ -27,6 +27,7 @@ from app.replay.candles import (
     merged,
     open_of,
 )
+from app.replay.deep_books import BookFile, Level
 from app.replay.frames import FrameFile
 from app.replay.instruments import InstrumentSpec, known_spec, spec_like
 from app.replay.ticks import BestPriceFile, BestPrices, Tick, TradeFile
@@ -107,16 +108,30 @@ class BestPriceTrack:
     prices: BestPriceFile
 
 
+@dataclass(frozen=True, kw_only=True)
+class BookTrack:
+    """A file of whole order books, which make no candles either."""
+
+    path: Path
+    venue: str
+    category: Category
+    symbol: str
+    books: BookFile
+
+
 class RecordedHistory:
     """Candles of one instrument from its files, in order of preference: finest first.
 
-    Ticks come from the file that makes the price at their instant, and best prices from the
-    same venue's file: what two venues said at once is no market.
+    Ticks come from the file that makes the price at their instant, and best prices and books
+    from files of the same venue: what two venues said at once is no market.
     """
 
-    def __init__(self, tracks: Sequence[Track], best_prices: Sequence[BestPriceTrack] = ()) -> None:
+    def __init__(
+        self, tracks: Sequence[Track], quotes: Sequence[BestPriceTrack | BookTrack] = ()
+    ) -> None:
         self._tracks = tracks
-        self._best_prices = best_prices
+        self._best_prices = [quote for quote in quotes if isinstance(quote, BestPriceTrack)]
+        self._books = [quote for quote in quotes if isinstance(quote, BookTrack)]
         self._tapes = [track for track in tracks if isinstance(track, TickTrack)]
         self._rows: dict[Interval, tuple[list[int], list[Candle]]] = {}
 
@@ -158,12 +173,12 @@ class RecordedHistory:
 
     @property
     def has_ticks(self) -> bool:
-        """Whether trades or best prices were recorded at some time."""
-        return bool(self._tapes or self._best_prices)
+        """Whether trades, best prices or books were recorded at some time."""
+        return bool(self._tapes or self._best_prices or self._books)
 
     @property
     def recordings(self) -> list[tuple[str, Path, int, int]]:
-        """Every file of trades or best prices: its topic's kind, and its first and last time."""
+        """Every file of trades, best prices or books: what kind, and its first and last time."""
         return [
             *(
                 ("publicTrade", tape.path, tape.trades.first_ms, tape.trades.last_ms)
@@ -172,6 +187,10 @@ class RecordedHistory:
             *(
                 ("orderbook.1", best.path, best.prices.first_ms, best.prices.last_ms)
                 for best in self._best_prices
+            ),
+            *(
+                ("orderbook", book.path, book.books.first_ms, book.books.last_ms)
+                for book in self._books
             ),
         ]
 
@@ -192,6 +211,22 @@ class RecordedHistory:
         """The last trades of the tape that runs at the instant, the latest first."""
         tape = self._track_at(now_ms)
         return tape.trades.newest(now_ms, limit) if isinstance(tape, TickTrack) else []
+
+    def book(
+        self, instant_ms: int, *, depth: int
+    ) -> tuple[Sequence[Level], Sequence[Level]] | None:
+        """The recorded book at an instant: bids descending, asks ascending."""
+        track = self._track_at(instant_ms)
+        for quote in self._books:
+            if track is not None and (quote.venue, quote.category) == (track.venue, track.category):
+                found = quote.books.at(instant_ms, depth=depth)
+                if found is not None:
+                    return found
+        return None
+
+    def has_best_prices(self, instant_ms: int) -> bool:
+        """Whether the top of the book is that of a file of best prices."""
+        return bool(self._best_now(instant_ms)) and self.book(instant_ms, depth=1) is None
 
     def best_prices(self, instant_ms: int) -> BestPrices | None:
         """The recorded best prices at an instant."""

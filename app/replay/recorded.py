@@ -42,12 +42,12 @@ def recorded_market(path: Path, *, also: Collection[Category] = ALSO) -> Market:
             own = finest_first(by_symbol.get((category, symbol), []))
             lent = finest_first(by_symbol.get((lender, symbol), [])) if lender else []
             if own or lent:
-                best_prices = [
-                    best
-                    for best in found.best_prices
-                    if best.symbol == symbol and best.category in (category, lender)
+                quotes = [
+                    quote
+                    for quote in found.quotes
+                    if quote.symbol == symbol and quote.category in (category, lender)
                 ]
-                history = RecordedHistory([*own, *lent], best_prices)
+                history = RecordedHistory([*own, *lent], quotes)
                 instruments[category, symbol] = Instrument(
                     category=category,
                     symbol=symbol,

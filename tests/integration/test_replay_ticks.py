@@ -1,7 +1,10 @@
 """Recorded ticks come out of the socket and the REST side as they stand in the files."""
 
 import asyncio
+import gzip
+import json
 import os
+import shutil
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -168,3 +171,58 @@ async def test_prices_candles_and_trades_of_the_rest_side_are_the_tapes_and_are_
         ("publicTrade.BTCUSDT", Path(TAPE).name), ("orderbook.1.BTCUSDT", Path(BEST).name),
     ]  # fmt: skip
     assert marked[0]["from"] == "2024-08-08T23:54:16.322Z"
+
+
+async def test_bybits_own_recorded_book_is_told_level_for_level_at_every_update(
+    recorded_exchange: ReplayExchange,  # noqa: ARG001  it looks whether there is recorded data
+    tmp_path: Path,
+) -> None:
+    packed = DATA / "bybit" / "ws_recorded" / "orderbook500_linear_XRPUSDT_2024-12-01.jsonl.gz"
+    lines = gzip.decompress(packed.read_bytes()).splitlines()
+    (tmp_path / "bybit_linear_XRPUSDT_20241201.jsonl").write_bytes(b"\n".join(lines))
+    daily = "bybit_linear_XRPUSDT_D.parquet"
+    shutil.copy(DATA / "candles" / daily, tmp_path / daily)
+    frames = [json.loads(line) for line in lines]
+    assert len(frames) == 50
+    recorded: tuple[dict[Decimal, Decimal], ...] = ({}, {})
+    told: tuple[dict[Decimal, Decimal], ...] = ({}, {})
+
+    def take(sides: tuple[dict[Decimal, Decimal], ...], data: dict[str, Any]) -> None:
+        for side, levels in zip(sides, (data["b"], data["a"]), strict=True):
+            side |= {Decimal(price): Decimal(size) for price, size in levels}
+            for price in [price for price, size in side.items() if not size]:
+                del side[price]
+
+    one, deep = "orderbook.1.XRPUSDT", "orderbook.50.XRPUSDT"
+    compared = 0
+    async with replay(tmp_path, start=str(frames[0]["ts"] - 1000), speed=0) as exchange:
+        async with connect(f"{exchange.stream_url}/v5/public/linear", proxy=None) as connection:
+            subscriber = Subscriber(connection)
+            await subscriber.subscribe(one, deep)
+            top = (await subscriber.news(one))["data"]
+            take(told, (await subscriber.news(deep))["data"])
+            for frame in frames:
+                take(recorded, frame["data"])
+                if frame["ts"] - exchange.clock.now_ms() < 100:
+                    continue  # they come every 100 ms at most
+                exchange.clock.set(frame["ts"])
+                while (news := await subscriber.news())["topic"] == one:  # if it changed at all
+                    top = news["data"]
+                take(told, news["data"])
+                bids, asks = (sorted(side) for side in recorded)
+                assert sorted(told[0]) == bids[-50:]
+                assert sorted(told[1]) == asks[:50]
+                assert all(recorded[0][price] == size for price, size in told[0].items())
+                assert all(recorded[1][price] == size for price, size in told[1].items())
+                assert list(map(Decimal, top["b"][0])) == [bids[-1], recorded[0][bids[-1]]]
+                assert list(map(Decimal, top["a"][0])) == [asks[0], recorded[1][asks[0]]]
+                compared += 1
+        exchange.clock.set(frames[-1]["ts"])
+        async with httpx.AsyncClient(base_url=exchange.base_url) as client:
+            answer = await client.get(
+                "/v5/market/orderbook?category=linear&symbol=XRPUSDT&limit=1000"
+            )
+    assert compared > 20
+    result = answer.json()["result"]
+    for side, levels in zip(recorded, (result["b"], result["a"]), strict=True):
+        assert {Decimal(price): Decimal(size) for price, size in levels} == side
