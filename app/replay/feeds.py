@@ -5,8 +5,9 @@ however far apart they are, up to a day; tickers and books only as they stand at
 is what the venue does within its 20 to 100 ms too.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
@@ -219,7 +220,7 @@ class BookFeed(_Derived):
         self._told_ms = now_ms
         return self._as_told(self._best(best) for best in deque(changes, maxlen=BOOKS_AT_ONCE_MAX))
 
-    def _messages(self, from_ms: int, now_ms: int, *, is_first: bool) -> Iterator[Document]:  # noqa: ARG002
+    def _messages(self, from_ms: int, now_ms: int, *, is_first: bool) -> Iterator[Document]:  # noqa: ARG002 - one shape
         bids, asks = order_book(self.instrument, now_ms, depth=self._depth)
         sides = (dict(bids), dict(asks))
         if not is_first and sides == self._sides:

@@ -129,10 +129,10 @@ class RecordedHistory:
     def __init__(
         self, tracks: Sequence[Track], quotes: Sequence[BestPriceTrack | BookTrack] = ()
     ) -> None:
-        self._tracks = tracks
+        self.tracks = tracks
         self._best_prices = [quote for quote in quotes if isinstance(quote, BestPriceTrack)]
         self._books = [quote for quote in quotes if isinstance(quote, BookTrack)]
-        self._tapes = [track for track in tracks if isinstance(track, TickTrack)]
+        self.tapes = [track for track in tracks if isinstance(track, TickTrack)]
         self._rows: dict[Interval, tuple[list[int], list[Candle]]] = {}
 
     def at(self, instant_ms: int) -> Candle | None:
@@ -174,7 +174,7 @@ class RecordedHistory:
     @property
     def has_ticks(self) -> bool:
         """Whether trades, best prices or books were recorded at some time."""
-        return bool(self._tapes or self._best_prices or self._books)
+        return bool(self.tapes or self._best_prices or self._books)
 
     @property
     def recordings(self) -> list[tuple[str, Path, int, int]]:
@@ -182,7 +182,7 @@ class RecordedHistory:
         return [
             *(
                 ("publicTrade", tape.path, tape.trades.first_ms, tape.trades.last_ms)
-                for tape in self._tapes
+                for tape in self.tapes
             ),
             *(
                 ("orderbook.1", best.path, best.prices.first_ms, best.prices.last_ms)
@@ -205,7 +205,7 @@ class RecordedHistory:
             ticks = tape.trades.between(from_ms, to_ms)
             return (tick for tick in ticks if self._track_at(tick.at_ms) is tape)
 
-        return merge(*map(of, self._tapes), key=lambda tick: tick.at_ms)
+        return merge(*map(of, self.tapes), key=lambda tick: tick.at_ms)
 
     def newest_ticks(self, now_ms: int, limit: int) -> list[Tick]:
         """The last trades of the tape that runs at the instant, the latest first."""
@@ -256,7 +256,7 @@ class RecordedHistory:
         known = known_spec(category, symbol)
         if known is not None:
             return known
-        sample = self._tracks[0].candles[:SAMPLE]
+        sample = self.tracks[0].candles[:SAMPLE]
         prices = [price for row in sample for price in (row.open, row.high, row.low, row.close)]
         return spec_like(
             category,
@@ -266,7 +266,7 @@ class RecordedHistory:
         )
 
     def _track_at(self, instant_ms: int) -> Track | None:
-        return next((track for track in self._tracks if track.covers(instant_ms)), None)
+        return next((track for track in self.tracks if track.covers(instant_ms)), None)
 
     def _candles(self, interval: Interval) -> tuple[list[int], list[Candle]]:
         """All candles of an interval, each from the most complete source that there is.
@@ -276,10 +276,10 @@ class RecordedHistory:
         """
         if interval not in self._rows:
             best: dict[int, tuple[tuple[int, bool, bool, bool], Candle]] = {}
-            for track in self._tracks:
+            for track in self.tracks:
                 if not divides(track.interval, interval):
                     continue
-                is_own = track.category is self._tracks[0].category
+                is_own = track.category is self.tracks[0].category
                 is_exact = track.interval == interval
                 for covered_ms, candle in _resampled(track, interval):
                     merit = (covered_ms, is_own, is_exact, not isinstance(track, TickTrack))

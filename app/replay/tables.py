@@ -41,7 +41,7 @@ def exact(value: object) -> Decimal:
 def open_parquet(path: Path) -> Any:
     """The file, its rows unread. Raises UnreadableRecording, also when pyarrow is missing."""
     try:
-        from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415  CSV works without it
+        from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415 - CSV works without it
     except ImportError:
         raise UnreadableRecording(
             path,
@@ -80,6 +80,7 @@ class TimedRows:
     """The rows of a table by time; they stay on the disk but for a few blocks.
 
     The first column is the time, milliseconds since 1970 UTC; several rows may share one.
+    `kept` are the blocks that are in memory, with the times of their rows.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
@@ -89,7 +90,7 @@ class TimedRows:
         self._places = [names.index(name) for name in columns]
         self._blocks: list[Block] = []
         self._first_ms: list[int] = []
-        self._kept: dict[Block, tuple[array[int], Sequence[Row]]] = {}
+        self.kept: dict[Block, tuple[array[int], Sequence[Row]]] = {}
 
     def scan(self) -> Iterator[Row]:
         """Every row, once, before anything else is asked. The caller checks all but the time."""
@@ -151,20 +152,20 @@ class TimedRows:
         return list(self.between(at_ms - 1, at_ms))
 
     def _rows(self, block: Block) -> tuple["array[int]", Sequence[Row]]:
-        found = self._kept.pop(block, None)
+        found = self.kept.pop(block, None)
         if found is None:
             rows = self._read(block.place)
             found = array("q", [int(row[0]) for row in rows]), rows
-            if len(self._kept) >= BLOCKS_KEPT:
-                del self._kept[next(iter(self._kept))]
-        self._kept[block] = found  # the last one in is the last one out
+            if len(self.kept) >= BLOCKS_KEPT:
+                del self.kept[next(iter(self.kept))]
+        self.kept[block] = found  # the last one in is the last one out
         return found
 
     def _time(self, row: Row, number: int) -> int:
         try:
             at_ms = int(row[0])
             if at_ms < 0 or (not isinstance(row[0], str) and at_ms != row[0]):
-                raise ValueError  # noqa: TRY301  said below
+                raise ValueError  # noqa: TRY301 - said below
         except (ValueError, TypeError, IndexError, OverflowError):
             reason = "ts is not a time in milliseconds since 1970"
             raise self.broken(number, row, reason) from None

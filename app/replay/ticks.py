@@ -59,7 +59,7 @@ class TradeFile:
     """What was traded of one instrument. Raises UnreadableRecording, naming a broken row."""
 
     def __init__(self, path: Path, columns: Sequence[str], *, inverse: bool) -> None:
-        self._rows = TimedRows(path, columns)
+        self.rows = TimedRows(path, columns)
         self._inverse = inverse
         self.minutes: Sequence[Candle] = self._checked()
         self._running: tuple[int, Candle | None] = (0, None)
@@ -67,24 +67,24 @@ class TradeFile:
     @property
     def first_ms(self) -> int:
         """When the first trade was."""
-        return self._rows.first_ms
+        return self.rows.first_ms
 
     @property
     def last_ms(self) -> int:
         """When the last trade was."""
-        return self._rows.last_ms
+        return self.rows.last_ms
 
     def between(self, from_ms: int, to_ms: int) -> Iterator[Tick]:
         """The trades of (from_ms, to_ms], ascending."""
-        return (_tick(row, number) for number, row in self._rows.between(from_ms, to_ms))
+        return (_tick(row, number) for number, row in self.rows.between(from_ms, to_ms))
 
     def newest(self, now_ms: int, limit: int) -> list[Tick]:
         """The last trades up to an instant, the latest first."""
-        return [_tick(row, number) for number, row in islice(self._rows.backwards(now_ms), limit)]
+        return [_tick(row, number) for number, row in islice(self.rows.backwards(now_ms), limit)]
 
     def moment(self, instant_ms: int) -> Candle:
         """The last millisecond with a trade, up to an instant after the first."""
-        parts = [self._candle(_tick(row, number)) for number, row in self._rows.latest(instant_ms)]
+        parts = [self._candle(_tick(row, number)) for number, row in self.rows.latest(instant_ms)]
         return merged(parts, open_ms=parts[0].open_ms, end_ms=parts[0].end_ms)
 
     def part(self, open_ms: int, end_ms: int) -> Candle | None:
@@ -142,15 +142,11 @@ class TradeFile:
                     )
                 )
 
-        for number, row in enumerate(self._rows.scan(), start=1):
+        for number, row in enumerate(self.rows.scan(), start=1):
             try:
-                price, size = exact(row[1]), exact(row[2])
-                if price <= 0 or size <= 0:
-                    raise ValueError("price and size are above 0")  # noqa: TRY301
-                if str(row[3]).lower() not in SIDE_NAMES:
-                    raise ValueError("the taker's side is Buy or Sell")  # noqa: TRY301
+                price, size = _traded(row)
             except ValueError as error:
-                raise self._rows.broken(number, row, str(error)) from None
+                raise self.rows.broken(number, row, str(error)) from None
             minute_ms = int(row[0]) // MINUTE_MS * MINUTE_MS
             if minute_ms != open_ms:
                 close()
@@ -171,9 +167,7 @@ class BestPriceFile:
         self._rows = TimedRows(path, BEST_PRICES)
         for number, row in enumerate(self._rows.scan(), start=1):
             try:
-                bid, bid_size, ask, ask_size = (exact(value) for value in row[1:])
-                if not 0 < bid < ask or bid_size <= 0 or ask_size <= 0:
-                    raise ValueError("0 < bid < ask, sizes are above 0")  # noqa: TRY301
+                _check_best_prices(row)
             except ValueError as error:
                 raise self._rows.broken(number, row, str(error)) from None
 
@@ -204,11 +198,28 @@ class BestPriceFile:
             yield _best_prices(last)
 
 
+def _traded(row: Row) -> tuple[Decimal, Decimal]:
+    """Price and size. Raises ValueError where they are none, or nobody took."""
+    price, size = exact(row[1]), exact(row[2])
+    if price <= 0 or size <= 0:
+        raise ValueError("price and size are above 0")
+    if str(row[3]).lower() not in SIDE_NAMES:
+        raise ValueError("the taker's side is Buy or Sell")
+    return price, size
+
+
+def _check_best_prices(row: Row) -> None:
+    """Raises ValueError."""
+    bid, bid_size, ask, ask_size = (exact(value) for value in row[1:])
+    if not 0 < bid < ask or bid_size <= 0 or ask_size <= 0:
+        raise ValueError("0 < bid < ask, sizes are above 0")
+
+
 def _tick(row: Row, number: int) -> Tick:
     return Tick(
         at_ms=int(row[0]),
         number=number,
-        trade_id=str(row[4]) if len(row) > 4 and row[4] is not None else "",  # noqa: PLR2004
+        trade_id=next((str(value) for value in row[4:] if value is not None), ""),
         price=exact(row[1]),
         size=exact(row[2]),
         side=SIDE_NAMES[str(row[3]).lower()],

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import os
 import shutil
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -15,10 +14,10 @@ import pytest
 import pytest_asyncio
 from app.replay import ReplayExchange, replay
 from pyarrow import parquet
+from tests.conftest import SHARED_DATA
 from tests.integration.test_replay_socket import Subscriber
 from websockets.asyncio.client import connect
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
 TAPE = "trades/binance_usdm_BTCUSDT_20240808.parquet"
 BEST = "orderbook/binance_usdm_BTCUSDT_20240808_bbo.parquet"
 START_MS = 1_723_161_260_000
@@ -27,11 +26,8 @@ STEPS = 10
 
 
 @pytest_asyncio.fixture(scope="module")
-async def recorded_exchange() -> AsyncIterator[ReplayExchange]:
-    if not DATA.is_dir():
-        assert not os.environ.get("CI"), f"CI needs the recorded market data in {DATA}"
-        pytest.skip(f"NOT PROVEN: there is no recorded market data in {DATA}")
-    async with replay(DATA, start="2024-08-08T23:54:20Z", speed=0) as running:
+async def recorded_exchange(shared_data: Path) -> AsyncIterator[ReplayExchange]:
+    async with replay(shared_data, start="2024-08-08T23:54:20Z", speed=0) as running:
         yield running
 
 
@@ -44,7 +40,7 @@ def exchange(recorded_exchange: ReplayExchange) -> ReplayExchange:
 
 def rows_of(file: str, from_ms: int, to_ms: int) -> list[dict[str, Any]]:
     """The rows of (from_ms, to_ms], read without any of the exchange's code."""
-    table = parquet.read_table(DATA / file)
+    table = parquet.read_table(SHARED_DATA / file)
     return [row for row in table.to_pylist() if from_ms < row["ts"] <= to_ms]
 
 
@@ -174,14 +170,15 @@ async def test_prices_candles_and_trades_of_the_rest_side_are_the_tapes_and_are_
 
 
 async def test_bybits_own_recorded_book_is_told_level_for_level_at_every_update(
-    recorded_exchange: ReplayExchange,  # noqa: ARG001  it looks whether there is recorded data
-    tmp_path: Path,
+    shared_data: Path, tmp_path: Path
 ) -> None:
-    packed = DATA / "bybit" / "ws_recorded" / "orderbook500_linear_XRPUSDT_2024-12-01.jsonl.gz"
+    packed = (
+        shared_data / "bybit" / "ws_recorded" / "orderbook500_linear_XRPUSDT_2024-12-01.jsonl.gz"
+    )
     lines = gzip.decompress(packed.read_bytes()).splitlines()
     (tmp_path / "bybit_linear_XRPUSDT_20241201.jsonl").write_bytes(b"\n".join(lines))
     daily = "bybit_linear_XRPUSDT_D.parquet"
-    shutil.copy(DATA / "candles" / daily, tmp_path / daily)
+    shutil.copy(shared_data / "candles" / daily, tmp_path / daily)
     frames = [json.loads(line) for line in lines]
     assert len(frames) == 50
     recorded: tuple[dict[Decimal, Decimal], ...] = ({}, {})

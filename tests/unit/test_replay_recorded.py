@@ -9,7 +9,7 @@ from app.domain.instruments import Category
 from app.replay.candles import DAY_MS, MINUTE_MS, Interval
 from app.replay.clock import parse_instant_ms
 from app.replay.errors import UnreadableRecording
-from app.replay.history import Track
+from app.replay.history import RecordedHistory, Track
 from app.replay.market import Instrument, Market
 from app.replay.recorded import recorded_market
 

@@ -1,6 +1,5 @@
 """Recorded ticks make prices, candles and trades, whatever the file and however it is cut."""
 
-import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,22 +11,13 @@ from app.replay.book import order_book, trades_between
 from app.replay.candles import DAY_MS, MINUTE_MS, Candle, Interval
 from app.replay.errors import UnreadableRecording
 from app.replay.market import Instrument, Market
-from app.replay.tables import BLOCKS_KEPT, TimedRows
+from app.replay.tables import BLOCK_ROWS, BLOCKS_KEPT
 from pyarrow import parquet
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
 FIRST_MS = 1_700_000_100_000  # a multiple of five minutes
 TRADES = "ts,trade_id,price,size,taker_side"
 BEST = "ts,bid,bid_size,ask,ask_size"
 CANDLES = "ts,open,high,low,close,volume"
-
-
-@pytest.fixture
-def shared_data() -> Path:
-    if not DATA.is_dir():
-        assert not os.environ.get("CI"), f"CI needs the recorded market data in {DATA}"
-        pytest.skip(f"NOT PROVEN: there is no recorded market data in {DATA}")
-    return DATA
 
 
 def write(file: Path, header: str, *rows: str) -> Path:
@@ -169,9 +159,10 @@ def test_a_tape_is_the_same_however_it_is_cut_and_only_a_few_blocks_of_it_stay_i
         )
         newest = instrument.ticks.newest_ticks(times[-1], 5)
         assert [tick.number for tick in newest] == list(range(count, count - 5, -1))
-    rows: TimedRows = instrument.history._tapes[0].trades._rows  # type: ignore[attr-defined]  # noqa: SLF001
-    assert 0 < len(rows._kept) <= BLOCKS_KEPT  # noqa: SLF001
-    assert max(len(kept) for _, kept in rows._kept.values()) <= 16_384  # noqa: SLF001
+    (tape_file,) = instrument.ticks.tapes
+    kept = tape_file.trades.rows.kept
+    assert 0 < len(kept) <= BLOCKS_KEPT
+    assert max(len(rows) for _, rows in kept.values()) <= BLOCK_ROWS
 
 
 @pytest.mark.parametrize(
