@@ -19,6 +19,7 @@ from app.core.config import Settings
 from app.db.address import DatabaseAddress
 from app.db.arrow import ValueNotArrow
 from app.db.database import query_to_dataframe, stream_query
+from app.db.dataframes import database_address
 from app.db.reading import QueryTooSlow, TooManyRows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -114,6 +115,29 @@ async def test_copy_and_records_give_one_frame_for_every_type_and_table(
         quick = await query_to_dataframe(query, exact=exact, settings=filled)
         slow = await without_pyarrow(monkeypatch, query, filled, exact=exact)
         pd.testing.assert_frame_equal(quick, slow, check_exact=True)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+async def test_a_frame_is_the_same_however_the_database_spells_values(
+    filled: Settings, *, exact: bool
+) -> None:
+    before = await query_to_dataframe(EVERY_TYPE, exact=exact, settings=filled)
+    address = database_address(filled)
+    assert address is not None
+    conn = await asyncpg.connect(**address.connect_arguments())
+    for setting in (
+        "datestyle = 'German, DMY'",
+        "timezone = 'Asia/Kolkata'",
+        "extra_float_digits = -15",
+        "intervalstyle = 'sql_standard'",
+        "bytea_output = 'escape'",
+    ):
+        await conn.execute(f'ALTER DATABASE "{address.database}" SET {setting}')
+    await conn.close()
+    after = await query_to_dataframe(EVERY_TYPE, exact=exact, settings=filled)
+    pd.testing.assert_frame_equal(after, before, check_exact=True)
+    values = await query_to_dataframe("SELECT 0.1::float8 + 0.2 AS f", settings=filled)
+    assert values["f"].to_list() == [0.1 + 0.2]
 
 
 async def test_an_empty_text_is_not_null_and_no_text_is_taken_for_anything_else(
