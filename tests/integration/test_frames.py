@@ -138,6 +138,9 @@ async def test_a_frame_is_the_same_however_the_database_spells_values(
     pd.testing.assert_frame_equal(after, before, check_exact=True)
     values = await query_to_dataframe("SELECT 0.1::float8 + 0.2 AS f", settings=filled)
     assert values["f"].to_list() == [0.1 + 0.2]
+    # A frame of what COPY spells otherwise is made of Records; a stream has no such way out.
+    streamed = [batch async for batch in stream_query(EVERY_TYPE, exact=exact, settings=filled)]
+    assert sum(batch.num_rows for batch in streamed) == len(before)
 
 
 async def test_an_empty_text_is_not_null_and_no_text_is_taken_for_anything_else(
