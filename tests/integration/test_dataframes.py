@@ -64,12 +64,22 @@ async def test_an_empty_result_keeps_its_columns_and_their_types(settings: Setti
     assert str(frame["t"].dtype) == "datetime64[ns, UTC]"
 
 
-async def test_a_query_cannot_change_anything(settings: Settings) -> None:
+@pytest.mark.parametrize(
+    "query",
+    [
+        "INSERT INTO users (email, password, name) VALUES ('a', 'b', 'c') RETURNING id",
+        "WITH gone AS (DELETE FROM watchlists RETURNING id) SELECT id FROM gone",
+        "SELECT nextval('transact_id_seq') AS id",
+    ],
+    ids=["a change", "a change that COPY would send", "a function that changes"],
+)
+async def test_a_query_cannot_change_anything(settings: Settings, query: str) -> None:
+    for exact in (False, True):
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            await query_to_dataframe(query, exact=exact, settings=settings)
     with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
-        await query_to_dataframe(
-            "INSERT INTO users (email, password, name) VALUES ('a', 'b', 'c') RETURNING id",
-            settings=settings,
-        )
+        async for _ in stream_query(query, settings=settings):
+            pass
 
 
 @pytest.mark.parametrize("engine", ["pandas", "polars", "arrow"])
