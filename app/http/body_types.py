@@ -17,6 +17,8 @@ def refuse_other_types(request: Request, types: tuple[str, ...]) -> None:
     calls itself text can be sent by any web page without the browser asking first.
     """
     headers = request.headers
+    if headers.get("content-type") in types and "content-encoding" not in headers:
+        return
     if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
         return
     if headers.get("content-encoding", "identity").strip().lower() != "identity":

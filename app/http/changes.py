@@ -181,13 +181,15 @@ def _shortest(value: Decimal) -> list[str | int]:
     return [sign, significant, exponent + len(digits) - len(significant)]
 
 
-async def get_change(request: Request, key: IdempotencyKey = None) -> Change:
+async def get_change(request: Request, _: IdempotencyKey = None) -> Change:
     """The change that this request asks for. Raises a kind of Unauthenticated.
 
     The key is looked at here and not by its type: 401 comes before any complaint.
     """
     user = await get_current_user(request)
-    is_repeated = len(set(request.headers.getlist("Idempotency-Key"))) > 1
+    keys = request.headers.getlist("Idempotency-Key")
+    key = keys[0] if keys else None
+    is_repeated = len(set(keys)) > 1
     if key is not None and (is_repeated or KEY.fullmatch(key) is None):
         problem = (
             "expected one key, not two"

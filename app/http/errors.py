@@ -6,7 +6,7 @@ expected is answered by the middleware, with a 500 that says nothing.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, Literal
 
@@ -266,8 +266,22 @@ def _allowed_methods(request: Request) -> list[str]:
     return sorted(allowed)
 
 
+_HANDLERS: Final[Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]]] = {
+    GoblinError: _goblin_error,
+    RequestValidationError: _validation_error,
+    HTTPException: _http_error,
+}
+EXPECTED_ERRORS: Final = tuple(_HANDLERS)
+"""What is answered with the envelope, wherever it is raised."""
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
+    """The answer to one of EXPECTED_ERRORS."""
+    handler = next(handler for kind, handler in _HANDLERS.items() if isinstance(error, kind))
+    return await handler(request, error)
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Answer every expected error with the envelope."""
-    app.add_exception_handler(GoblinError, _goblin_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from fastapi import Request
+from starlette.types import Message, Receive
 
 INT_DIGITS_MAX: Final = 40
 """Longer integers are kept as Decimal: Python refuses to parse an int of over 4,300 digits."""
@@ -34,6 +35,17 @@ class ExactRequest(Request):
         if not hasattr(self, "_exact_json"):
             self._exact_json = parse_exact_json(await self.body())
         return self._exact_json
+
+    def received_again(self) -> Receive:
+        """For somebody who reads the request from the beginning, whatever was read of it."""
+        if not hasattr(self, "_body"):
+            return self.receive
+        again = iter([{"type": "http.request", "body": self._body, "more_body": False}])
+
+        async def receive() -> Message:
+            return next(again, None) or await self.receive()
+
+        return receive
 
 
 def parse_exact_json(body: bytes) -> Any:
