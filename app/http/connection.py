@@ -37,6 +37,8 @@ connection, and the answer with it."""
 REFUSED_AT_ONCE_MAX: Final = 128
 """Most connections beyond the limit that are answered; any more are dropped without a word."""
 
+HEAD_START: Final = b"HTTP/1.1 "
+
 HEADER_LINE_BYTES: Final = 4
 """What a header takes beside its name and its value."""
 
@@ -89,6 +91,46 @@ TOO_MANY_CONNECTIONS: Final = Refusal(
     message="this server has as many connections as it can serve: ask again later",
     headers=((b"retry-after", b"1"),),
 )
+
+
+class WholeAnswers:
+    """What uvicorn writes its answers to: the transport, which gets a head and its body at once.
+
+    Two writes would cost two system calls, and wake a client for a head alone. A head whose
+    body is not there yet, as that of a stream, goes out as soon as the loop comes round.
+    """
+
+    __slots__ = ("_head", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Write, or wait for what comes next."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data))
+        elif data.startswith(HEAD_START):
+            self._head = data
+            self._loop.call_soon(self._flush)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close once everything is written."""
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else is asked of a transport."""
+        return getattr(self._transport, name)
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
 
 
 class GuardedConnection(HttpToolsProtocol):
@@ -187,6 +229,9 @@ class GuardedConnection(HttpToolsProtocol):
         ):
             self._reject(MALFORMED)  # the parser would take the body for the next request
         super().on_headers_complete()
+        cycle = self._unanswered()
+        if cycle is not None:  # and no WebSocket
+            cycle.transport = cast("asyncio.Transport", WholeAnswers(self.transport, self.loop))
 
     def on_body(self, body: bytes) -> None:
         """Pass a piece of the body on."""
