@@ -39,12 +39,7 @@ def is_amount(value: Decimal) -> bool:
     """Whether the value is finite, not negative, below the limit and has at most 20 decimals."""
     if not value.is_finite() or value.is_signed() or value >= LIMIT:
         return False
-    _, digits, exponent = value.as_tuple()
-    assert isinstance(exponent, int), "finite values have an integer exponent"
-    if exponent >= -DECIMALS:
-        return True
-    significant = "".join(map(str, digits)).rstrip("0")
-    return not significant or exponent + len(digits) - len(significant) >= -DECIMALS
+    return EXACT.quantize(value, QUANTUM) == value
 
 
 def is_positive_amount(value: Decimal) -> bool:

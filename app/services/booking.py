@@ -5,11 +5,12 @@ every change of a user raises the number of their last event. A movement is what
 does; a batch of them is written with a constant number of statements.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+
+from pydantic_core import to_json
 
 from app.db.connection import Connection
 from app.db.dao import bookings, ledger
@@ -145,4 +146,4 @@ def _as_json(data: Mapping[str, object]) -> str:
         name: format_amount(value) if isinstance(value, Decimal) else value
         for name, value in data.items()
     }
-    return json.dumps(spelled)
+    return to_json(spelled).decode()

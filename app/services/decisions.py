@@ -115,10 +115,16 @@ class Decision:
     """What is to be written for one request, and what is to be answered."""
 
     movement: Movement
-    user: User
-    """With the balance after it."""
+    user_before: User
+    balance: Decimal
+    """After it."""
     opened: Order | None = None
     closed: Order | None = None
+
+    @property
+    def user(self) -> User:
+        """With the balance after it."""
+        return replace(self.user_before, balance=self.balance)
 
     @property
     def order(self) -> Order:
@@ -170,7 +176,7 @@ def decide(request: MoneyRequest, books: Books) -> Decision:
             decision = _withdraw(request, books)
         case _:
             assert_never(request)
-    books.balance = decision.user.balance
+    books.balance = decision.balance
     return decision
 
 
@@ -208,8 +214,7 @@ def _open(opening: Opening, books: Books) -> Decision:
         cost=cost,
     )
     movement = _traded(opening, order, EventType.ORDER_OPENED, {"cost": cost}, transfers)
-    user = replace(books.holder.user, balance=balance)
-    return Decision(movement=movement, user=user, opened=order)
+    return Decision(movement=movement, user_before=books.holder.user, balance=balance, opened=order)
 
 
 def _close(closing: Closing, books: Books) -> Decision:
@@ -231,8 +236,7 @@ def _close(closing: Closing, books: Books) -> Decision:
     )
     outcome = {"proceeds": proceeds, "profit": order.profit}
     movement = _traded(closing, order, EventType.ORDER_CLOSED, outcome, transfers)
-    user = replace(books.holder.user, balance=balance)
-    return Decision(movement=movement, user=user, closed=order)
+    return Decision(movement=movement, user_before=books.holder.user, balance=balance, closed=order)
 
 
 def _deposit(deposit: Deposit, books: Books) -> Decision:
@@ -268,7 +272,7 @@ def _moved(
         request_id=request_id,
         transfers=[transfer],
     )
-    return Decision(movement=movement, user=replace(books.holder.user, balance=balance))
+    return Decision(movement=movement, user_before=books.holder.user, balance=balance)
 
 
 def _traded(

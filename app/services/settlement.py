@@ -68,7 +68,9 @@ async def settle(conn: Connection, batch: Sequence[Asked]) -> list[Verdict]:
         for asked, (verdict, _) in zip(batch, judged, strict=True)
         if asked.keyed is not None and isinstance(verdict, Answer) and not verdict.is_replayed
     ]
-    writers = {decision.user.id for decision in decisions} | {k.keyed.user_id for k in kept}
+    writers = {decision.movement.user_id for decision in decisions} | {
+        k.keyed.user_id for k in kept
+    }
     if writers:
         await book(
             conn,

@@ -57,7 +57,7 @@ async def preview(db: Database, opening: Opening) -> Preview:
     )
     balance_after, refusal = None, None
     try:
-        balance_after = decide(opening, books).user.balance
+        balance_after = decide(opening, books).balance
     except GoblinError as error:
         refusal = error
     return Preview(

@@ -157,15 +157,8 @@ def _user(row: tuple[Any, ...]) -> tuple[User, int]:
 
 def _account(row: tuple[Any, ...]) -> Account:
     account_id, user_id, epoch, kind, asset, balance, version, is_new = row
-    return Account(
-        id=AccountId(account_id),
-        key=AccountKey(
-            user_id=UserId(user_id), epoch=epoch, kind=AccountKind(kind), asset=Asset(asset)
-        ),
-        balance=balance,
-        version=version,
-        is_new=is_new,
-    )
+    key = AccountKey(UserId(user_id), epoch, AccountKind(kind), Asset(asset))
+    return Account(AccountId(account_id), key, balance, version, is_new)
 
 
 def _order(row: tuple[Any, ...]) -> Order:
