@@ -7,6 +7,7 @@ id. Passwords, tokens and connection strings are never handed to a logger.
 import json
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
 
@@ -17,6 +18,18 @@ _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {
     "taskName",
     "color_message",  # uvicorn's message once more, with colours
 }
+
+
+_encode: Final = json.JSONEncoder(default=str).encode
+
+
+def log_request(fields: Mapping[str, object]) -> None:
+    """One line about a request; a logger's own way would look for its caller first."""
+    logger = logging.getLogger(REQUEST_LOGGER)
+    if logger.isEnabledFor(logging.INFO):
+        record = logging.LogRecord(REQUEST_LOGGER, logging.INFO, "", 0, "request", None, None)
+        vars(record).update(fields)
+        logger.handle(record)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -37,7 +50,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _encode(line)
 
 
 def _visible(text: str) -> str:

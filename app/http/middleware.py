@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.constants import INTERNAL_ERROR, STOPPING
-from app.core.logging import REQUEST_LOGGER
+from app.core.logging import REQUEST_LOGGER, log_request
 from app.domain.errors import Unavailable
 from app.http.errors import error_response, plain_error_body
 from app.http.headers import security_headers
@@ -43,11 +43,13 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = Request(scope)
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared[:20]) > BODY_BYTES_MAX:
+        declared = _first(b"content-length", scope)
+        if not declared and not _first(b"transfer-encoding", scope):
+            await self._app(scope, receive, send)  # there is no body
+            return
+        if declared.isdigit() and int(declared[:20]) > BODY_BYTES_MAX:
             response = error_response(
-                request, status=413, code="request_too_large", message=_TOO_LARGE
+                Request(scope), status=413, code="request_too_large", message=_TOO_LARGE
             )
             await response(scope, receive, send)
             return
@@ -79,9 +81,8 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request = Request(scope)
-        request_id = _request_id(request)
-        request.state.request_id = request_id
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
         status: int | None = None
 
         async def send_with_headers(message: Message) -> None:
@@ -104,7 +105,7 @@ class RequestContext:
         except asyncio.CancelledError:
             if status is None:  # the server stops and has waited long enough
                 await error_response(
-                    request, status=503, code=Unavailable.code, message=STOPPING,
+                    Request(scope), status=503, code=Unavailable.code, message=STOPPING,
                     headers={"Retry-After": "1"},
                 )(scope, receive, send_with_headers)  # fmt: skip
             raise
@@ -113,11 +114,11 @@ class RequestContext:
             if status is not None:  # the answer has begun; cutting it off is all that is left
                 raise
             response = error_response(
-                request, status=500, code="internal_error", message=INTERNAL_ERROR
+                Request(scope), status=500, code="internal_error", message=INTERNAL_ERROR
             )
             await response(scope, receive, send_with_headers)
         else:
-            _log.info("request", extra=_line(scope, started, status, request_id))
+            log_request(_line(scope, started, status, request_id))
 
 
 def _names_one_host(scope: Scope) -> bool:
@@ -134,8 +135,15 @@ async def _refuse_host(scope: Scope, receive: Receive, send: Send) -> None:
     await response(scope, receive, send)
 
 
-def _request_id(request: Request) -> str:
-    sent = request.headers.get("x-request-id", "")
+def _first(wanted: bytes, scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return bytes(value)
+    return b""
+
+
+def _request_id(scope: Scope) -> str:
+    sent = _first(b"x-request-id", scope).decode("latin-1")
     return sent if REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
 
 
