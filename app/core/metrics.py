@@ -76,6 +76,7 @@ class Metrics:
         build.labels(version, platform.python_version()).set(1)
         prometheus_client.ProcessCollector(registry=self.registry)
         self._children: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._order_children: dict[tuple[str, str], Counter] = {}
 
     def request(self, *, method: str, route: str, status: int | None, seconds: float) -> None:
         """A request ended; `route` is a template, `status` None where no answer began."""
@@ -99,7 +100,10 @@ class Metrics:
 
     def order(self, action: str, outcome: str) -> None:
         """An order was opened, closed, replayed or refused."""
-        self._orders.labels(action, outcome).inc()
+        count = self._order_children.get((action, outcome))
+        if count is None:
+            count = self._order_children[action, outcome] = self._orders.labels(action, outcome)
+        count.inc()
 
     def job_succeeded(self, job: str) -> None:
         """A job went through its work once."""

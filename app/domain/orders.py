@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import IntEnum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from app.domain.errors import Conflict, NotFound, Refused
 from app.domain.instruments import Symbol
@@ -24,6 +24,14 @@ class OrderStatus(IntEnum):
 
     ACTIVE = 1
     CLOSED = 2
+
+
+class Figures(NamedTuple):
+    """What an order moved: see Order."""
+
+    cost: Decimal
+    proceeds: Decimal | None
+    profit: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +78,13 @@ class Order:
         more, the two movements were rounded when they were booked and this is their
         difference, not a third rounding that no balance ever saw.
         """
-        proceeds = self.proceeds
-        return ZERO if proceeds is None else subtract(proceeds, self.cost)
+        return self.figures.profit
+
+    @property
+    def figures(self) -> "Figures":
+        """Cost, proceeds and profit, each computed once: a page shows a thousand of them."""
+        cost, proceeds = self.cost, self.proceeds
+        return Figures(cost, proceeds, ZERO if proceeds is None else subtract(proceeds, cost))
 
 
 class ActiveOrderExists(Refused):

@@ -123,6 +123,10 @@ class WholeAnswers:
         self._flush()
         self._transport.close()
 
+    def get_extra_info(self, name: str) -> Any:
+        """What the transport knows of its socket, as who is at its other end."""
+        return self._transport.get_extra_info(name)
+
     def __getattr__(self, name: str) -> Any:
         """Whatever else is asked of a transport."""
         return getattr(self._transport, name)

@@ -10,6 +10,9 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp
 
 from app.domain.access import Scope
 from app.domain.errors import GoblinError, Invalid
@@ -82,6 +85,18 @@ class DescribedApp(FastAPI):
     """An application whose /openapi.json tells the whole contract."""
 
     _described: Json | None = None
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Ours around FastAPI's innermost two.
+
+        What it has besides (tracebacks for browsers, tracing, a limit for bodies) has nothing
+        to do here and would cost every request.
+        """
+        app: ASGIApp = AsyncExitStackMiddleware(self.router)
+        app = ExceptionMiddleware(app, handlers=self.exception_handlers)
+        for part in reversed(self.user_middleware):
+            app = part.cls(app, *part.args, **part.kwargs)
+        return app
 
     def openapi(self) -> Json:
         """The description, completed once for each set of routes."""

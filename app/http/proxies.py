@@ -35,7 +35,7 @@ class KnownProxies:
         """Serve one request, or one WebSocket."""
         if scope["type"] in ("http", "websocket"):
             address = self._client(_peer(scope, receive), scope)
-            scope["client"] = None if address is None else (str(address), 0)
+            scope["client"] = None if address is None else (_spelled(address), 0)
         await self._app(scope, receive, send)
 
     def _client(self, peer: _Address | None, scope: Scope) -> _Address | None:
@@ -61,6 +61,11 @@ def _peer(scope: Scope, receive: Receive) -> _Address | None:
     transport = getattr(getattr(receive, "__self__", None), "transport", None)
     peer = scope.get("client") if transport is None else transport.get_extra_info("peername")
     return _address(peer[0]) if isinstance(peer, list | tuple) and peer else None
+
+
+@lru_cache(maxsize=1024)
+def _spelled(address: _Address) -> str:
+    return str(address)
 
 
 @lru_cache(maxsize=1024)

@@ -90,7 +90,7 @@ class OrderOut(BaseModel):
 
 def order_members(order: Order) -> dict[str, str | int]:
     """What `OrderOut.of` sends of an order, without a model: a page has a thousand of them."""
-    sell_price, price_change, proceeds = order.sell_price, order.price_change, order.proceeds
+    sell_price, price_change, figures = order.sell_price, order.price_change, order.figures
     members: dict[str, str | int] = {"id": order.id}
     if order.client_order_id is not None:
         members["client_order_id"] = order.client_order_id
@@ -105,10 +105,10 @@ def order_members(order: Order) -> dict[str, str | int]:
     members["updated_at"] = format_instant(order.updated_at)
     if price_change is not None:
         members["diff"] = format_amount(price_change)
-    members["buyAggregate"] = format_amount(order.cost)
-    if proceeds is not None:
-        members["sellAggregate"] = format_amount(proceeds)
-    members["diffDollar"] = format_amount(order.profit)
+    members["buyAggregate"] = format_amount(figures.cost)
+    if figures.proceeds is not None:
+        members["sellAggregate"] = format_amount(figures.proceeds)
+    members["diffDollar"] = format_amount(figures.profit)
     return members
 
 
