@@ -76,7 +76,7 @@ DAY, NEXT_DAY = datetime(2025, 2, 1, tzinfo=UTC), datetime(2025, 2, 2, tzinfo=UT
 HOT: dict[tuple[str, str], tuple[list[object], str]] = {
     **{
         ("grounds", f"get_ground {index}"): (
-            [[77], ["cash"], ["USD"], 1, [77], ["S3"], [77], ["a"], [77], ["k1"], [77]],
+            ["{77}", ["cash"], ["USD"], 1, "{77}", ["S3"], "{77}", ["a"], "{77}", ["k1"], "{77}"],
             index,
         )
         for index in (
@@ -87,7 +87,7 @@ HOT: dict[tuple[str, str], tuple[list[object], str]] = {
             "idempotency_keys_pkey",
         )
     },
-    ("callers", "get_users_with_sessions"): ([[77], [770]], "sessions_pkey"),
+    ("callers", "get_users_with_sessions"): (["{77}", "{770}"], "sessions_pkey"),
     ("callers", "get_users_with_keys"): ([[KEY_HASH]], "api_keys_hash_key"),
     ("sessions", "use_refresh_token"): ([KEY_HASH], "refresh_tokens_pkey"),
     ("sessions", "revoke_all_sessions"): ([77], "sessions_user"),

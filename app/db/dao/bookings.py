@@ -2,8 +2,7 @@
 
 One statement for orders, transfers, entries, accounts, fills, events, users and the answers
 that keys stand for, whatever the length of the batch: an order would otherwise wait for eight
-round trips one after the other. Amounts travel as text, which is as exact: to put a number into
-the database's own form takes the driver longer than all the rest of an order's row.
+round trips one after the other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from decimal import Decimal
 
 import asyncpg
 
+from app.db.arrays import number_array
 from app.db.connection import Connection, Row
 from app.domain.answers import KeptAnswer
 from app.domain.events import NumberedEvent
@@ -70,14 +70,14 @@ async def _write(conn: Connection, *, booking: Booking, at: datetime | None) -> 
         """
         WITH unchanged AS MATERIALIZED (
             SELECT users.id
-            FROM unnest($48::bigint[], $49::bigint[]) AS known (id, event_number)
+            FROM unnest($48::text::bigint[], $49::text::bigint[]) AS known (id, event_number)
             JOIN users ON users.id = known.id AND users.event_number = known.event_number
             ORDER BY users.id
             FOR NO KEY UPDATE OF users SKIP LOCKED
         ),
         moment AS MATERIALIZED (
             SELECT coalesce($32::timestamptz, clock_timestamp()) AS at
-            WHERE (SELECT count(*) FROM unchanged) = cardinality($48::bigint[])
+            WHERE (SELECT count(*) FROM unchanged) = cardinality($48::text::bigint[])
         ),
         opened_orders AS (
             INSERT INTO transact
@@ -86,23 +86,25 @@ async def _write(conn: Connection, *, booking: Booking, at: datetime | None) -> 
             SELECT new.id, new.user_id, new.epoch, new.client_order_id, new.symbol,
                 new.quantity, new.buy_price, moment.at, moment.at
             FROM unnest(
-                $34::bigint[], $35::bigint[], $36::int[], $37::text[], $38::text[],
-                $39::text[]::numeric[], $40::text[]::numeric[]
+                $34::text::bigint[], $35::text::bigint[], $36::text::int[], $37::text[],
+                $38::text[],
+                $39::text::numeric[], $40::text::numeric[]
             ) AS new (id, user_id, epoch, client_order_id, symbol, quantity, buy_price), moment
         ),
         closed_orders AS (
             UPDATE transact
             SET status = 2, sell_price = closing.sell_price, updated_at = moment.at
-            FROM unnest($41::bigint[], $42::text[]::numeric[]) AS closing (id, sell_price), moment
+            FROM unnest($41::text::bigint[], $42::text::numeric[])
+                AS closing (id, sell_price), moment
             WHERE transact.id = closing.id AND transact.status = 1
             RETURNING transact.id
         ),
         posting AS MATERIALIZED (
             SELECT nextval('ledger_transfers_id_seq') AS id, given.*
             FROM unnest(
-                $1::bigint[], $2::text[], $3::text[], $4::text[]::numeric[], $5::bigint[],
-                $6::text[], $7::bigint[], $8::bigint[], $9::text[]::numeric[],
-                $10::bigint[], $11::bigint[], $12::text[]::numeric[], $33::bigint[]
+                $1::text::bigint[], $2::text[], $3::text[], $4::text::numeric[], $5::text::bigint[],
+                $6::text[], $7::text::bigint[], $8::text::bigint[], $9::text::numeric[],
+                $10::text::bigint[], $11::text::bigint[], $12::text::numeric[], $33::text::bigint[]
             ) AS given (
                 user_id, cause, asset, amount, order_id, request_id,
                 source_id, source_version, source_before,
@@ -135,14 +137,15 @@ async def _write(conn: Connection, *, booking: Booking, at: datetime | None) -> 
             SELECT new.id, new.user_id, new.epoch, new.kind, new.asset, new.balance, new.version,
                 moment.at
             FROM unnest(
-                $50::bigint[], $51::bigint[], $52::int[], $53::text[], $54::text[],
-                $55::text[]::numeric[], $56::bigint[]
+                $50::text::bigint[], $51::text::bigint[], $52::text::int[], $53::text[],
+                $54::text[],
+                $55::text::numeric[], $56::text::bigint[]
             ) AS new (id, user_id, epoch, kind, asset, balance, version), moment
         ),
         written_accounts AS (
             UPDATE ledger_accounts
             SET balance = changed.balance, version = changed.version
-            FROM unnest($13::bigint[], $14::text[]::numeric[], $15::bigint[])
+            FROM unnest($13::text::bigint[], $14::text::numeric[], $15::text::bigint[])
                 AS changed (id, balance, version), moment
             WHERE ledger_accounts.id = changed.id
         ),
@@ -152,8 +155,9 @@ async def _write(conn: Connection, *, booking: Booking, at: datetime | None) -> 
             SELECT fill.order_id, fill.side, fill.price, fill.source, fill.venue_time_ms,
                 fill.price_age_ms, fill.request_id, moment.at
             FROM unnest(
-                $16::bigint[], $17::text[], $18::text[]::numeric[], $19::text[], $20::bigint[],
-                $21::int[], $22::text[]
+                $16::text::bigint[], $17::text[], $18::text::numeric[], $19::text[],
+                $20::text::bigint[],
+                $21::text::int[], $22::text[]
             ) AS fill (order_id, side, price, source, venue_time_ms, price_age_ms, request_id),
             moment
         ),
@@ -162,83 +166,85 @@ async def _write(conn: Connection, *, booking: Booking, at: datetime | None) -> 
             SELECT event.user_id, event.number, event.type, event.epoch, event.data::jsonb,
                 event.request_id, moment.at
             FROM unnest(
-                $23::bigint[], $24::bigint[], $25::text[], $26::int[], $27::text[], $28::text[]
+                $23::text::bigint[], $24::text::bigint[], $25::text[], $26::text::int[],
+                $27::text[], $28::text[]
             ) AS event (user_id, number, type, epoch, data, request_id), moment
         ),
         written_users AS (
             UPDATE users
             SET balance = changed.balance, event_number = changed.event_number,
                 updated_at = moment.at
-            FROM unnest($29::bigint[], $30::text[]::numeric[], $31::bigint[])
+            FROM unnest($29::text::bigint[], $30::text::numeric[], $31::text::bigint[])
                 AS changed (id, balance, event_number), moment
             WHERE users.id = changed.id
         ),
         written_keys AS (
             INSERT INTO idempotency_keys (user_id, key, fingerprint, status, body)
             SELECT kept.user_id, kept.key, kept.fingerprint, kept.status, kept.body
-            FROM unnest($43::bigint[], $44::text[], $45::bytea[], $46::smallint[], $47::text[])
+            FROM unnest($43::text::bigint[], $44::text[], $45::bytea[], $46::text::smallint[],
+            $47::text[])
                 AS kept (user_id, key, fingerprint, status, body), moment
         )
         SELECT at,
             -- A division by zero undoes everything: no close is paid that closed nothing.
-            1 / ((SELECT count(*) FROM closed_orders) = cardinality($41::bigint[]))::int
+            1 / ((SELECT count(*) FROM closed_orders) = cardinality($41::text::bigint[]))::int
         FROM moment
         """,
-        [p.transfer.source.user_id for p in postings],
+        number_array(p.transfer.source.user_id for p in postings),
         [p.transfer.cause for p in postings],
         [p.transfer.source.asset for p in postings],
-        [str(p.transfer.amount) for p in postings],
-        [p.transfer.order_id for p in postings],
+        number_array(p.transfer.amount for p in postings),
+        number_array(p.transfer.order_id for p in postings),
         booking.request_ids,
-        [p.source.id for p in postings],
-        [p.source.version for p in postings],
-        [str(p.source.balance) for p in postings],
-        [p.target.id for p in postings],
-        [p.target.version for p in postings],
-        [str(p.target.balance) for p in postings],
-        [account.id for account in accounts],
-        [str(account.balance) for account in accounts],
-        [account.version for account in accounts],
-        [fill.order_id for fill in booking.fills],
+        number_array(p.source.id for p in postings),
+        number_array(p.source.version for p in postings),
+        number_array(p.source.balance for p in postings),
+        number_array(p.target.id for p in postings),
+        number_array(p.target.version for p in postings),
+        number_array(p.target.balance for p in postings),
+        number_array(account.id for account in accounts),
+        number_array(account.balance for account in accounts),
+        number_array(account.version for account in accounts),
+        number_array(fill.order_id for fill in booking.fills),
         [fill.side for fill in booking.fills],
-        [str(fill.price) for fill in booking.fills],
+        number_array(fill.price for fill in booking.fills),
         [fill.source for fill in booking.fills],
-        [fill.venue_time_ms for fill in booking.fills],
-        [fill.price_age_ms for fill in booking.fills],
+        number_array(fill.venue_time_ms for fill in booking.fills),
+        number_array(fill.price_age_ms for fill in booking.fills),
         [fill.request_id for fill in booking.fills],
-        [event.user_id for event in booking.events],
-        [event.number for event in booking.events],
+        number_array(event.user_id for event in booking.events),
+        number_array(event.number for event in booking.events),
         [event.type for event in booking.events],
-        [event.epoch for event in booking.events],
+        number_array(event.epoch for event in booking.events),
         [event.data_json for event in booking.events],
         [event.request_id for event in booking.events],
-        list(booking.balances),
-        [str(balance) for balance in booking.balances.values()],
-        [booking.event_numbers[user_id] for user_id in booking.balances],
+        number_array(booking.balances),
+        number_array(booking.balances.values()),
+        number_array(booking.event_numbers[user_id] for user_id in booking.balances),
         at,
-        [p.transfer.reverses_transfer_id for p in postings],
-        [order.id for order in booking.opened],
-        [order.user_id for order in booking.opened],
-        [order.epoch for order in booking.opened],
+        number_array(p.transfer.reverses_transfer_id for p in postings),
+        number_array(order.id for order in booking.opened),
+        number_array(order.user_id for order in booking.opened),
+        number_array(order.epoch for order in booking.opened),
         [order.client_order_id for order in booking.opened],
         [order.symbol for order in booking.opened],
-        [str(order.quantity) for order in booking.opened],
-        [str(order.buy_price) for order in booking.opened],
-        [order.id for order in booking.closed],
-        [str(order.sell_price) for order in booking.closed],
-        [kept.keyed.user_id for kept in booking.kept],
+        number_array(order.quantity for order in booking.opened),
+        number_array(order.buy_price for order in booking.opened),
+        number_array(order.id for order in booking.closed),
+        number_array(order.sell_price for order in booking.closed),
+        number_array(kept.keyed.user_id for kept in booking.kept),
         [kept.keyed.key for kept in booking.kept],
         [kept.keyed.fingerprint for kept in booking.kept],
-        [kept.answer.status for kept in booking.kept],
+        number_array(kept.answer.status for kept in booking.kept),
         [kept.answer.body for kept in booking.kept],
-        list(booking.read_numbers),
-        list(booking.read_numbers.values()),
-        [account.id for account in new_accounts],
-        [account.key.user_id for account in new_accounts],
-        [account.key.epoch for account in new_accounts],
+        number_array(booking.read_numbers),
+        number_array(booking.read_numbers.values()),
+        number_array(account.id for account in new_accounts),
+        number_array(account.key.user_id for account in new_accounts),
+        number_array(account.key.epoch for account in new_accounts),
         [account.key.kind for account in new_accounts],
         [account.key.asset for account in new_accounts],
-        [str(account.balance) for account in new_accounts],
-        [account.version for account in new_accounts],
+        number_array(account.balance for account in new_accounts),
+        number_array(account.version for account in new_accounts),
     )
     return row

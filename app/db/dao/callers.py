@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from app.db.arrays import number_array
 from app.db.connection import Connection, Row
 from app.domain.access import ApiKeyId, Role, Scope, SessionId
 from app.domain.users import User, UserId
@@ -52,13 +53,13 @@ async def get_users_with_sessions(
         SELECT users.id, users.email, users.name, users.balance, users.created_at, users.epoch,
             users.role, users.disabled_at IS NOT NULL AS is_disabled,
             coalesce(sessions.user_id = users.id, false) AS is_session_live, asked.session_id
-        FROM unnest($1::bigint[], $2::bigint[]) AS asked (user_id, session_id)
+        FROM unnest($1::text::bigint[], $2::text::bigint[]) AS asked (user_id, session_id)
         JOIN users ON users.id = asked.user_id
         LEFT JOIN sessions
             ON sessions.id = asked.session_id AND sessions.revoked_at IS NULL
         """,
-        user_ids,
-        session_ids,
+        number_array(user_ids),
+        number_array(session_ids),
     )
     return {
         (UserId(row["id"]), SessionId(row["session_id"])): FoundUser(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from app.db.arrays import number_array
 from app.db.connection import Connection
 from app.domain.answers import Answer, KeyedRequest, StoredAnswer
 from app.domain.instruments import Symbol
@@ -58,14 +59,15 @@ async def get_ground(
             ARRAY(
                 SELECT ROW(id, email, name, balance, created_at, epoch, event_number)
                 FROM users
-                WHERE id = ANY($11::bigint[])
+                WHERE id = ANY($11::text::bigint[])
             ) AS users,
             ARRAY(
                 SELECT ROW(coalesce(account.id, nextval('ledger_accounts_id_seq')),
                     users.id, users.epoch, asked.kind, asked.asset,
                     coalesce(account.balance, 0), coalesce(account.version, 0),
                     account.id IS NULL)
-                FROM unnest($1::bigint[], $2::text[], $3::text[]) AS asked (user_id, kind, asset)
+                FROM unnest($1::text::bigint[], $2::text[], $3::text[])
+                    AS asked (user_id, kind, asset)
                 JOIN users ON users.id = asked.user_id
                 LEFT JOIN ledger_accounts AS account
                     ON account.user_id = users.id AND account.epoch = users.epoch
@@ -78,7 +80,7 @@ async def get_ground(
                 FROM transact AS active
                 WHERE (active.user_id, active.epoch, active.symbol) IN (
                         SELECT users.id, users.epoch, asked.symbol
-                        FROM unnest($5::bigint[], $6::text[]) AS asked (user_id, symbol)
+                        FROM unnest($5::text::bigint[], $6::text[]) AS asked (user_id, symbol)
                         JOIN users ON users.id = asked.user_id
                     )
                     AND active.status = 1
@@ -88,7 +90,7 @@ async def get_ground(
                 FROM transact AS used
                 WHERE (used.user_id, used.client_order_id) IN (
                     SELECT asked.user_id, asked.client_order_id
-                    FROM unnest($7::bigint[], $8::text[]) AS asked (user_id, client_order_id)
+                    FROM unnest($7::text::bigint[], $8::text[]) AS asked (user_id, client_order_id)
                 )
             ) AS used_client_order_ids,
             ARRAY(
@@ -97,21 +99,21 @@ async def get_ground(
                 FROM idempotency_keys AS stored
                 WHERE (stored.user_id, stored.key) IN (
                     SELECT asked.user_id, asked.key
-                    FROM unnest($9::bigint[], $10::text[]) AS asked (user_id, key)
+                    FROM unnest($9::text::bigint[], $10::text[]) AS asked (user_id, key)
                 )
             ) AS stored_answers
         """,
-        [user_id for user_id, _, _ in accounts],
+        number_array(user_id for user_id, _, _ in accounts),
         [kind for _, kind, _ in accounts],
         [asset for _, _, asset in accounts],
         order_count,
-        [user_id for user_id, _ in closings],
+        number_array(user_id for user_id, _ in closings),
         [symbol for _, symbol in closings],
-        [user_id for user_id, _ in client_order_ids],
+        number_array(user_id for user_id, _ in client_order_ids),
         [client_order_id for _, client_order_id in client_order_ids],
-        [request.user_id for request in keyed],
+        number_array(request.user_id for request in keyed),
         [request.key for request in keyed],
-        user_ids,
+        number_array(user_ids),
     )
     assert row is not None, "it is one row"
     is_ledger_stopped = row["is_ledger_stopped"]
