@@ -105,7 +105,10 @@ def normalize_symbol(text: str) -> Symbol:
 
     A letter whose capital has several characters (ß) stays, so that the length does.
     """
-    return Symbol("".join(_capital(character) for character in text.strip()))
+    trimmed = text.strip()
+    if trimmed.isascii():  # nearly all are
+        return Symbol(trimmed.upper())
+    return Symbol("".join(_capital(character) for character in trimmed))
 
 
 def _capital(character: str) -> str:

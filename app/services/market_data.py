@@ -8,7 +8,7 @@ from typing import Final
 from app.domain.circuits import VenueState
 from app.domain.errors import GoblinError, Unavailable, UpstreamUnavailable
 from app.domain.instruments import Category, Symbol
-from app.domain.live import Channel, Topic
+from app.domain.live import Channel, Ticker, Topic
 from app.domain.quotes import Quote, plain_text
 from app.services.board import Board
 from app.services.demand import Demand
@@ -91,6 +91,8 @@ class MarketData:
         self._calls_running_max = calls_running_max
         self._calls: dict[tuple[Symbol, Category], _Call] = {}  # the oldest first
         self._running: set[asyncio.Task[Quote]] = set()
+        self._told: dict[tuple[Symbol, Category], tuple[Ticker, Quote]] = {}
+        """The last quote of each streamed symbol: most orders fill at one that another had."""
         self._is_closed = False
 
     @property
@@ -154,15 +156,20 @@ class MarketData:
         ticker, age_seconds = fresh
         if self._demand is not None:
             self._demand.touch(Topic(category, symbol, Channel.TICKER))
-        quote = Quote(
-            venue=self._board.venue,
-            symbol=symbol,
-            category=category,
-            price=ticker.last_price,
-            price_text=plain_text(ticker.price_text),
-            upstream_time_ms=ticker.venue_time_ms,
-        )
-        return PricedQuote(quote=quote, age_seconds=age_seconds, is_streamed=True)
+        last = self._told.get((symbol, category))
+        if last is None or last[0] is not ticker:
+            quote = Quote(
+                venue=self._board.venue,
+                symbol=symbol,
+                category=category,
+                price=ticker.last_price,
+                price_text=plain_text(ticker.price_text),
+                upstream_time_ms=ticker.venue_time_ms,
+            )
+            last = self._told[symbol, category] = (ticker, quote)
+            if len(self._told) > self._symbols_remembered_max:
+                del self._told[next(iter(self._told))]
+        return PricedQuote(quote=last[1], age_seconds=age_seconds, is_streamed=True)
 
     def _begin(self, symbol: Symbol, category: Category) -> _Call:
         if len(self._running) >= self._calls_running_max:
