@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import uvicorn
 from fastapi import FastAPI
 
-from app.clients.bybit_socket import LOOPBACK
+from app.clients.venue_http import LOOPBACK
 from app.core.config import PROJECT, Settings
 from app.db.database import open_database
 from app.db.migrate import migrate
