@@ -48,8 +48,8 @@ async def get_orderbook(
     category: AskedCategory = Category.SPOT,
     depth: Annotated[
         int,
-        BeforeValidator(whole_number),
         Query(ge=1, le=50, description="Levels of each side."),
+        BeforeValidator(whole_number),
     ] = 25,
 ) -> StandardResponse[BookOut]:
     """The book off the stream; asking makes goblin follow it for a minute."""
@@ -63,7 +63,7 @@ async def get_trades(
     resources: ResourcesOf,
     symbol: AskedSymbol,
     category: AskedCategory = Category.SPOT,
-    limit: Annotated[int, BeforeValidator(whole_number), Query(ge=1, le=200)] = 50,
+    limit: Annotated[int, Query(ge=1, le=200), BeforeValidator(whole_number)] = 50,
 ) -> StandardResponse[TradesOut]:
     """Public trades since goblin follows them, the newest first; asking does, for a minute."""
     wanted = Symbol(symbol)

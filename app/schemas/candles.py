@@ -67,7 +67,7 @@ CandleInstant = Annotated[
         }
     ),
 ]
-CandleLimit = Annotated[int, BeforeValidator(whole_number), Field(ge=1, le=CANDLES_MAX)]
+CandleLimit = Annotated[int, Field(ge=1, le=CANDLES_MAX), BeforeValidator(whole_number)]
 
 
 class CandleOut(BaseModel):
