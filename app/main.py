@@ -17,7 +17,7 @@ from app.http.openapi import DescribedApp
 from app.http.origins import Origins
 from app.http.proxies import KnownProxies
 from app.http.rate_limit import RateLimit
-from app.http.short_way import ShortWays
+from app.http.short_way import ShortWays, prepare_routes
 from app.resources import open_resources
 from app.routers import (
     account,
@@ -78,6 +78,7 @@ def create_app(settings: Settings | None = None, *, worker: int | None = None) -
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_resources(known) as resources:
             app.state.resources = resources
+            prepare_routes(app)
             yield
 
     app = DescribedApp(

@@ -31,7 +31,6 @@ async def measure(installation: Installation, *, rounds: int, seconds: float) ->
         ):
             for requests in clients.values():
                 await drive((host, port), requests, seconds=min(seconds, 0.5))
-            await probe.get("/bench/blocks")  # the first request prepares routes, for 80 ms
             for _ in range(rounds):
                 await probe.get("/bench/blocks")
                 for name, requests in clients.items():
