@@ -127,16 +127,24 @@ async def change_password(
             raise WrongPassword
     new_hash = await hasher.hash(new_password)
 
-    async def work(conn: Connection) -> None:
+    async def work(conn: Connection) -> bool:
         is_changed = await users.update_password_hash(
             conn, user_id=user.id, old_hash=found.password_hash, new_hash=new_hash
         )
-        if not is_changed:  # somebody else changed it in the meantime
-            raise WrongPassword
-        await sessions.revoke_all_sessions(conn, user_id=user.id)
-        await api_keys.delete_all_api_keys(conn, user_id=user.id)
+        if is_changed:
+            await sessions.revoke_all_sessions(conn, user_id=user.id)
+            await api_keys.delete_all_api_keys(conn, user_id=user.id)
+        return is_changed
 
-    await db.run_in_transaction(work)
+    if not await db.run_in_transaction(work):  # a login renewed the hash, or it is another password
+        await change_password(
+            db,
+            hasher,
+            user=user,
+            old_password=old_password,
+            new_password=new_password,
+            address=address,
+        )
 
 
 async def _issue(
