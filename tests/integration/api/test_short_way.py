@@ -11,7 +11,10 @@ from fastapi.routing import APIRoute
 from tests.conftest import Installation, Person
 from tests.integration.api.test_conventions import routes
 
-FASTAPIS_WAY: Final = {"/auth/token", "/events/stream", "/market/stream", "/export/{table}"}
+FASTAPIS_WAY: Final = {
+    *("/auth/token", "/events/stream", "/market/stream"),
+    *("/export/{table}", "/export/candles"),
+}
 JSON: Final = {"Content-Type": "application/json"}
 BODIES: Final[tuple[tuple[dict[str, str], bytes], ...]] = (
     ({}, b""),

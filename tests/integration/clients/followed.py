@@ -98,7 +98,7 @@ class World:
 
     async def until(self, is_so: Callable[[], bool], *, step_ms: int = 1000) -> None:
         """Let the exchange's clock go on until it is so."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not is_so():
                 self.exchange.clock.advance(step_ms)
                 await asyncio.sleep(0.02)
