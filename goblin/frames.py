@@ -192,8 +192,9 @@ def _frame_of_table(pd: Any, pa: Any, table: Any, *, exact: bool) -> Any:
 
 
 _AMOUNTS: Final = frozenset(
-    {"quantity", "price", "buy_price", "sell_price", "amount", "balance_before", "balance_after"}
-)
+    {"quantity", "price", "buy_price", "sell_price", "amount", "balance", "balance_before",
+     "balance_after", "open", "high", "low", "close", "volume", "turnover"}
+)  # fmt: skip
 _WHOLE: Final = frozenset(
     {"id", "epoch", "version", "number", "status", "order_id", "strategy_id", "transfer_id",
      "reverses_transfer_id", "venue_time_ms", "price_age_ms"}
@@ -206,7 +207,7 @@ def _frame_of_csv(pd: Any, content: bytes, *, exact: bool) -> Any:
     convert: Callable[[str], Any] = Decimal if exact else float
     for name in frame.columns:
         column = frame[name]
-        if name.endswith("_at"):
+        if name.endswith("_at") or name == "open_time":
             instants = pd.to_datetime(column, utc=True, format="ISO8601")
             frame[name] = instants.astype("datetime64[ns, UTC]")
         elif name in _AMOUNTS:

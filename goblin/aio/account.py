@@ -1,13 +1,11 @@
-"""The account: who asks, its money, its books, what happened to it, and exports of it."""
+"""The account: who asks, its money, its books, and what happened to it."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any
 
+from goblin.aio.exports import AsyncExports
 from goblin.aio.listing import AsyncListing
-from goblin.aio.transport import AsyncTransport, whole
-from goblin.calls import Amount, Instant, Pages, amount, change, credential_change, get, path_part
-from goblin.frames import MEDIA_TYPES, Engine, check_engine, frame_of_export, media_type_for
+from goblin.calls import Amount, Instant, Pages, amount, change, credential_change, get
 from goblin.models import (
     ApiKey,
     Audit,
@@ -19,13 +17,8 @@ from goblin.models import (
     User,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
-    import pyarrow as pa
 
-
-class AsyncAccount(AsyncTransport):
+class AsyncAccount(AsyncExports):
     """What an account is and has."""
 
     async def register(self, email: str, password: str, name: str) -> User:
@@ -111,9 +104,20 @@ class AsyncAccount(AsyncTransport):
         epoch: int | None = None,
         begin: Instant | None = None,
         end: Instant | None = None,
+        interval: str | None = None,
     ) -> Statistics:
-        """Equity, returns, risk and trades in [begin, end)."""
-        call = get("/account/statistics", symbol=symbol, epoch=epoch, begin=begin, end=end)
+        """Equity, returns, risk and trades in [begin, end), and what holding would have brought.
+
+        Open orders are marked at the end of every candle of the interval, by default each day.
+        """
+        call = get(
+            "/account/statistics",
+            symbol=symbol,
+            epoch=epoch,
+            begin=begin,
+            end=end,
+            interval=interval,
+        )
         found: Statistics = await self._get(Statistics, call)
         return found
 
@@ -148,94 +152,3 @@ class AsyncAccount(AsyncTransport):
         """The events after this number that have happened by now, oldest first."""
         call = get("/events", after=after)
         return self._list(Pages(first=call, model=Event, member="events", by="number", limit=limit))
-
-    @overload
-    async def export(
-        self,
-        table: str,
-        *,
-        engine: Literal["pandas"] = "pandas",
-        exact: bool = False,
-        epoch: int | None = None,
-        symbol: str | None = None,
-        begin: Instant | None = None,
-        end: Instant | None = None,
-    ) -> "pd.DataFrame": ...
-    @overload
-    async def export(
-        self,
-        table: str,
-        *,
-        engine: Literal["polars"],
-        exact: bool = False,
-        epoch: int | None = None,
-        symbol: str | None = None,
-        begin: Instant | None = None,
-        end: Instant | None = None,
-    ) -> "pl.DataFrame": ...
-    @overload
-    async def export(
-        self,
-        table: str,
-        *,
-        engine: Literal["arrow"],
-        exact: bool = False,
-        epoch: int | None = None,
-        symbol: str | None = None,
-        begin: Instant | None = None,
-        end: Instant | None = None,
-    ) -> "pa.Table": ...
-    async def export(
-        self,
-        table: str,
-        *,
-        engine: Engine = "pandas",
-        exact: bool = False,
-        epoch: int | None = None,
-        symbol: str | None = None,
-        begin: Instant | None = None,
-        end: Instant | None = None,
-    ) -> Any:
-        """A whole table as it stands at one instant, by Arrow where pyarrow is here.
-
-        Tables: orders, fills, ledger, log, events, watchlist, strategies, trade-strategies.
-        `exact=True` keeps every digit: Decimal objects in pandas, decimal128(38,20) elsewhere.
-        """
-        check_engine(engine)
-        media_type = media_type_for(engine)
-        call = get(
-            f"/export/{path_part(table)}",
-            accept=media_type,
-            epoch=epoch,
-            symbol=symbol,
-            begin=begin,
-            end=end,
-        )
-        content = await self._send(call, whole)
-        return frame_of_export(content, media_type, engine, exact=exact)
-
-    async def export_file(
-        self,
-        table: str,
-        file: str | Path,
-        *,
-        epoch: int | None = None,
-        symbol: str | None = None,
-        begin: Instant | None = None,
-        end: Instant | None = None,
-    ) -> Path:
-        """The same as a .csv, .parquet or .arrows file, in constant memory."""
-        target = Path(file)
-        if target.suffix not in MEDIA_TYPES:
-            raise ValueError(f"{target.name}: expected a name in {', '.join(MEDIA_TYPES)}")
-        accept = MEDIA_TYPES[target.suffix]
-        call = get(
-            f"/export/{path_part(table)}",
-            accept=accept,
-            epoch=epoch,
-            symbol=symbol,
-            begin=begin,
-            end=end,
-        )
-        await self._save(call, target)
-        return target

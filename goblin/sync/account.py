@@ -1,12 +1,10 @@
 # Made by scripts/sync_client.py of goblin/aio/account.py; do not edit.
-"""The account: who asks, its money, its books, what happened to it, and exports of it."""
+"""The account: who asks, its money, its books, and what happened to it."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any
 
-from goblin.calls import Amount, Instant, Pages, amount, change, credential_change, get, path_part
-from goblin.frames import MEDIA_TYPES, Engine, check_engine, frame_of_export, media_type_for
+from goblin.calls import Amount, Instant, Pages, amount, change, credential_change, get
 from goblin.models import (
     ApiKey,
     Audit,
@@ -17,16 +15,11 @@ from goblin.models import (
     Statistics,
     User,
 )
+from goblin.sync.exports import Exports
 from goblin.sync.listing import Listing
-from goblin.sync.transport import Transport, whole
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import polars as pl
-    import pyarrow as pa
 
 
-class Account(Transport):
+class Account(Exports):
     """What an account is and has."""
 
     def register(self, email: str, password: str, name: str) -> User:
@@ -112,9 +105,20 @@ class Account(Transport):
         epoch: int | None = None,
         begin: Instant | None = None,
         end: Instant | None = None,
+        interval: str | None = None,
     ) -> Statistics:
-        """Equity, returns, risk and trades in [begin, end)."""
-        call = get("/account/statistics", symbol=symbol, epoch=epoch, begin=begin, end=end)
+        """Equity, returns, risk and trades in [begin, end), and what holding would have brought.
+
+        Open orders are marked at the end of every candle of the interval, by default each day.
+        """
+        call = get(
+            "/account/statistics",
+            symbol=symbol,
+            epoch=epoch,
+            begin=begin,
+            end=end,
+            interval=interval,
+        )
         found: Statistics = self._get(Statistics, call)
         return found
 
@@ -149,94 +153,3 @@ class Account(Transport):
         """The events after this number that have happened by now, oldest first."""
         call = get("/events", after=after)
         return self._list(Pages(first=call, model=Event, member="events", by="number", limit=limit))
-
-    @overload
-    def export(
-        self,
-        table: str,
-        *,
-        engine: Literal["pandas"] = "pandas",
-        exact: bool = False,
-        epoch: int | None = None,
-        symbol: str | None = None,
-        begin: Instant | None = None,
-        end: Instant | None = None,
-    ) -> "pd.DataFrame": ...
-    @overload
-    def export(
-        self,
-        table: str,
-        *,
-        engine: Literal["polars"],
-        exact: bool = False,
-        epoch: int | None = None,
-        symbol: str | None = None,
-        begin: Instant | None = None,
-        end: Instant | None = None,
-    ) -> "pl.DataFrame": ...
-    @overload
-    def export(
-        self,
-        table: str,
-        *,
-        engine: Literal["arrow"],
-        exact: bool = False,
-        epoch: int | None = None,
-        symbol: str | None = None,
-        begin: Instant | None = None,
-        end: Instant | None = None,
-    ) -> "pa.Table": ...
-    def export(
-        self,
-        table: str,
-        *,
-        engine: Engine = "pandas",
-        exact: bool = False,
-        epoch: int | None = None,
-        symbol: str | None = None,
-        begin: Instant | None = None,
-        end: Instant | None = None,
-    ) -> Any:
-        """A whole table as it stands at one instant, by Arrow where pyarrow is here.
-
-        Tables: orders, fills, ledger, log, events, watchlist, strategies, trade-strategies.
-        `exact=True` keeps every digit: Decimal objects in pandas, decimal128(38,20) elsewhere.
-        """
-        check_engine(engine)
-        media_type = media_type_for(engine)
-        call = get(
-            f"/export/{path_part(table)}",
-            accept=media_type,
-            epoch=epoch,
-            symbol=symbol,
-            begin=begin,
-            end=end,
-        )
-        content = self._send(call, whole)
-        return frame_of_export(content, media_type, engine, exact=exact)
-
-    def export_file(
-        self,
-        table: str,
-        file: str | Path,
-        *,
-        epoch: int | None = None,
-        symbol: str | None = None,
-        begin: Instant | None = None,
-        end: Instant | None = None,
-    ) -> Path:
-        """The same as a .csv, .parquet or .arrows file, in constant memory."""
-        target = Path(file)
-        if target.suffix not in MEDIA_TYPES:
-            raise ValueError(f"{target.name}: expected a name in {', '.join(MEDIA_TYPES)}")
-        accept = MEDIA_TYPES[target.suffix]
-        call = get(
-            f"/export/{path_part(table)}",
-            accept=accept,
-            epoch=epoch,
-            symbol=symbol,
-            begin=begin,
-            end=end,
-        )
-        self._save(call, target)
-        return target

@@ -86,7 +86,7 @@ async def test_an_export_has_the_same_values_in_every_engine(
 
 @pytest.mark.parametrize(
     "table",
-    ["fills", "ledger", "log", "events", "watchlist", "strategies", "trade-strategies"],
+    ["fills", "ledger", "accounts", "log", "events", "watchlist", "strategies", "trade-strategies"],
 )
 async def test_a_table_by_csv_is_the_table_by_arrow(
     client: goblin.AsyncClient, tmp_path: Path, table: str
@@ -102,6 +102,29 @@ async def test_a_table_by_csv_is_the_table_by_arrow(
         by_arrow = await client.export(table, exact=exact)
         assert_frame_equal(by_csv, by_arrow)
         assert len(by_csv) > 0
+
+
+async def test_exported_candles_are_the_listed_ones_in_every_engine_and_file(
+    client: goblin.AsyncClient, tmp_path: Path
+) -> None:
+    listed = await client.candles("BTCUSDT", "1h", limit=50).all()
+    assert len(listed) == 50
+    span: dict[str, Any] = {"begin": listed[0].open_time, "end": listed[-1].open_time}
+    exact = await client.export_candles("BTCUSDT", "1h", exact=True, **span)
+    assert_frame_equal(exact, listed.df(exact=True)[:-1])
+    frame = await client.export_candles("BTCUSDT", "1h", **span)
+    assert_frame_equal(frame, listed.df()[:-1])
+    file = await client.export_candles_file("BTCUSDT", "1h", tmp_path / "btc.csv", **span)
+    for is_exact, other in ((False, frame), (True, exact)):
+        by_csv = frame_of_export(file.read_bytes(), CSV, "pandas", exact=is_exact)
+        assert_frame_equal(by_csv, other)
+    table = await client.export_candles("BTCUSDT", "1h", engine="arrow", exact=True, **span)
+    assert table["close"].to_pylist() == [candle.close for candle in listed[:-1]]
+    polars = await client.export_candles("BTCUSDT", "1h", engine="polars", **span)
+    assert polars["close"].to_list() == frame["close"].tolist()
+    with pytest.raises(goblin.NotFound) as refused:
+        await client.export_candles("NOSUCHUSDT", "1h")
+    assert refused.value.code == "candles_not_stored"
 
 
 async def test_a_wrong_engine_table_or_file_is_refused_with_what_is_possible(
@@ -153,11 +176,15 @@ async def test_lists_inside_an_answer_are_frames_too(client: goblin.AsyncClient)
     await client.close_order("BTCUSDT")
     found: Statistics = await client.statistics()
     frame = found.days.df()
-    assert list(frame.columns) == ["on", "equity", "profit", "flow", "return"]
+    assert list(frame.columns) == ["on", "equity", "marked_equity", "profit", "flow", "return"]
     assert frame["on"].dtype == "datetime64[ns]"
     assert frame["return"].dtype == "float64"
     assert found.days.df(exact=True)["equity"][0] == found.days[0].equity
     assert found.months.df()["month"].tolist() == [found.months[0].month]
+    symbols = found.symbols.df()
+    assert symbols["symbol"].tolist() == ["BTCUSDT"]
+    assert symbols["prices"][0] == found.symbols[0].prices
+    assert symbols["unmarked"].dtype == "int64"
 
 
 async def test_pages_join_without_a_row_twice_or_lost(url: str, somebody: Person) -> None:

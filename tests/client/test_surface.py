@@ -139,6 +139,8 @@ async def market_tour(client: goblin.AsyncClient) -> None:
     begin, end = last[0].open_time, last[-1].open_time
     pages = client.candles("BTCUSDT", "1m", begin=begin, end=end, **where)
     assert await pages.all() == last[:-1], "1,499 of them in two pages"
+    stored = await client.export_candles("BTCUSDT", "1m", begin=begin, end=end, **where)
+    assert len(stored) == 1499
     values = await client.indicators(
         "BTCUSDT", "1m", ["sma:2", "rsi:14"], begin=begin, end=end, limit=3, **where
     ).all()
@@ -167,8 +169,10 @@ async def trading_tour(client: goblin.AsyncClient) -> None:
     assert [entry.amount async for entry in entries] == [-order.cost]
     await client.close_order("BTCUSDT")
     begin = now - timedelta(days=1)
-    found = await client.statistics(symbol="BTCUSDT", epoch=2, begin=begin, end=datetime.now(UTC))
-    assert found.trades.count == 1
+    found = await client.statistics(
+        symbol="BTCUSDT", epoch=2, begin=begin, end=datetime.now(UTC), interval="4h"
+    )
+    assert (found.trades.count, found.marks.interval) == (1, "4h")
     await client.export("orders", symbol="BTCUSDT", epoch=2, begin=begin, end=datetime.now(UTC))
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from types import ModuleType
 
 import pytest
-from app.domain.instruments import Symbol
+from app.domain.instruments import Category, Symbol, Venue
 from app.domain.ledger import Cause
 from app.domain.orders import OrderId
 from app.domain.statistics import History, Movement, OpenOrder, account_statistics
@@ -102,7 +102,9 @@ class Life:
             open_at_begin=[order for number, order in opened.items() if number not in closed],
             movements=inside,
         )
-        told = StatisticsOut.of(account_statistics(history), epoch=1)
+        told = StatisticsOut.of(
+            account_statistics(history), epoch=1, venue=Venue.BYBIT, category=Category.SPOT
+        )
         return ReportData(
             account="Ada",
             symbol=None,
@@ -176,7 +178,7 @@ def test_the_heat_map_has_every_month_of_every_year_and_the_servers_numbers_in_i
 def test_a_sample_that_is_too_small_is_said_once_and_shows_no_ratio() -> None:
     data = Life(7, hours=24 * 5).data()
     said = warnings(data, equity_at_end=data.statistics.equity_at_end)
-    assert ["Small sample" in said[0], "No measures of risk: 6 days" in said[1]] == [True, True]
+    assert ["Small sample" in said[0], "No measures of risk: 5 days" in said[1]] == [True, True]
     shown = {figure.name: (figure.text, figure.note) for figure in figures(data)}
     for name in ("Sharpe", "Sortino", "Calmar", "Volatility", "Annual return"):
         assert shown[name] == ("–", "too small a sample, see above")
