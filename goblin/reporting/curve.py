@@ -1,17 +1,19 @@
 """The account over time: what GET /account/statistics sums up, entry by entry.
 
 The definitions are the server's (docs/statistics.md): realised equity is the cash and every
-open order at its cost, returns are time-weighted, the drawdown is of what one unit became.
+open order at its cost, marked equity has them at their last known price; returns are
+time-weighted, the drawdown is of what one unit became. What prices the server knew it does not
+tell: it says what they made of the account at the end of each day.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from decimal import Context, Decimal
 from typing import Final
 
-from goblin.models import LedgerEntry, Order
+from goblin.models import Day, LedgerEntry, Order, Statistics
 from goblin.reporting.data import ReportData
 
 EXACT: Final = Context(prec=100)
@@ -22,124 +24,187 @@ ZERO: Final = Decimal(0)
 class Point:
     """The account just after something happened.
 
-    `growth` is what one unit of money became, `held` what it would have become if it had been
-    held in equal parts of all symbols that have two prices or more (None without one).
+    `growth` is what one unit of money became. It and the drawdown are None from the sale of an
+    order whose last value only the server knows until the end of that day, marked equity as
+    long as another such order is open.
     """
 
     at: datetime
     event: str
     equity: Decimal
     open_cost: Decimal
-    growth: float
-    drawdown: float
-    held: float | None
+    marked_equity: Decimal | None
+    growth: float | None
+    drawdown: float | None
 
     @property
-    def exposure(self) -> float:
-        """Open orders at cost / equity."""
-        return float(self.open_cost / self.equity) if self.equity > ZERO else 0.0
+    def exposure(self) -> float | None:
+        """The value of open orders / marked equity."""
+        if self.marked_equity is None:
+            return None
+        if self.marked_equity <= ZERO:
+            return 0.0
+        cash = EXACT.subtract(self.equity, self.open_cost)
+        return float(EXACT.subtract(self.marked_equity, cash) / self.marked_equity)
 
 
 @dataclass(slots=True, kw_only=True)
 class _Walk:
+    at: datetime
     equity: Decimal
+    marked_equity: Decimal | None
     open: dict[int, Decimal]
-    prices: Mapping[str, int]
-    """How many there will be of each symbol."""
-    growth: float = 1.0
+    """What each open order cost."""
+    worth: dict[int, Decimal]
+    """What it is worth, of those of which that is known one by one."""
+    growth: float | None = 1.0
+    settled: float = 1.0
+    """What one unit was at the end of the last day."""
     peak: float = 1.0
-    first: dict[str, Decimal] = field(default_factory=dict)
-    last: dict[str, Decimal] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
 
-    def note_price(self, symbol: str, price: Decimal) -> None:
-        self.first.setdefault(symbol, price)
-        self.last[symbol] = price
-
-    def add(self, at: datetime, event: str) -> None:
-        self.peak = max(self.peak, self.growth)
+    def add(self, event: str) -> None:
+        drawdown = None
+        if self.growth is not None:
+            self.peak = max(self.peak, self.growth)
+            drawdown = 1 - self.growth / self.peak
         self.points.append(
             Point(
-                at=at,
+                at=self.at,
                 event=event,
                 equity=self.equity,
                 open_cost=total(self.open.values()),
+                marked_equity=self.marked_equity,
                 growth=self.growth,
-                drawdown=1 - self.growth / self.peak,
-                held=self._held(),
+                drawdown=drawdown,
             )
         )
 
-    def _held(self) -> float | None:
-        symbols = [symbol for symbol, count in self.prices.items() if count > 1]
-        if not symbols:
+    def pay(self, amount: Decimal) -> None:
+        """Money was put in or taken out."""
+        self.equity = EXACT.add(self.equity, amount)
+        if self.marked_equity is not None:
+            self.marked_equity = EXACT.add(self.marked_equity, amount)
+
+    def open_order(self, order: Order) -> None:
+        """It is worth what it cost."""
+        self.open[order.id] = self.worth[order.id] = order.cost
+
+    def close_order(self, order: Order, proceeds: Decimal) -> None:
+        """It brought more or less than it was worth, which may be unknown."""
+        value, before = self._value(order.id), self.marked_equity
+        cost = self.open.pop(order.id, order.cost)
+        self.worth.pop(order.id, None)
+        self.equity = EXACT.add(self.equity, EXACT.subtract(proceeds, cost))
+        if value is None or before is None:
+            self.growth = None
+            self.marked_equity = self._total_worth()
+            return
+        gain = EXACT.subtract(proceeds, value)
+        if before > ZERO and self.growth is not None:
+            self.growth *= 1 + float(gain / before)
+        self.marked_equity = EXACT.add(before, gain)
+
+    def _value(self, order_id: int) -> Decimal | None:
+        """What is neither cash nor another order, unless it is known."""
+        if order_id in self.worth or order_id not in self.open:
+            return self.worth.get(order_id)
+        others = [self.worth.get(number) for number in self.open if number != order_id]
+        known = [value for value in others if value is not None]
+        if self.marked_equity is None or len(known) < len(others):
             return None
-        ratios = [
-            float(self.last[symbol] / self.first[symbol]) if symbol in self.first else 1.0
-            for symbol in symbols
-        ]
-        return sum(ratios) / len(ratios)
+        return EXACT.subtract(self.marked_equity, EXACT.add(self._cash, total(known)))
+
+    def _total_worth(self) -> Decimal | None:
+        """Cash and all orders, if each of them is known."""
+        if self.open.keys() != self.worth.keys():
+            return None
+        return EXACT.add(self._cash, total(self.worth.values()))
+
+    @property
+    def _cash(self) -> Decimal:
+        return EXACT.subtract(self.equity, total(self.open.values()))
+
+    def settle(self, day: Day, at: datetime) -> None:
+        """A day has ended, and the server says with what."""
+        self.at = at
+        if day.return_.value is not None:
+            self.settled *= 1 + day.return_.value
+            self.growth = self.settled
+        elif self.growth is None:
+            self.growth = self.settled
+        if self.marked_equity != day.marked_equity:
+            # Prices have moved, and of several orders together nobody says whose.
+            self.worth.clear()
+            self.marked_equity = day.marked_equity
+            self.add(f"end of {day.on}")
 
 
 def curve(data: ReportData) -> list[Point]:
-    """A point for the beginning, for every entry, and for the end."""
+    """A point for the beginning, every entry, every day's end with new prices, and the end."""
+    found = data.statistics
     orders = {order.id: order for order in data.orders}
-    begin_at = data.statistics.begin_at
-    held = [order for order in data.orders if order.created_at < begin_at]
+    costs = {order.id: order.cost for order in data.orders if order.created_at < found.begin_at}
+    is_at_cost = found.marked_equity_at_begin == found.equity_at_begin
     walk = _Walk(
-        equity=data.statistics.equity_at_begin,
-        open={order.id: order.cost for order in held},
-        prices=Counter(order.symbol for order in [*held, *_traded(data.entries, orders)]),
+        at=found.begin_at,
+        equity=found.equity_at_begin,
+        marked_equity=found.marked_equity_at_begin,
+        open=costs,
+        worth=dict(costs) if is_at_cost else {},
     )
-    for order in held:
-        walk.note_price(order.symbol, order.buy_price)
-    walk.add(begin_at, "begin")
+    walk.add("begin")
+    days = deque((_end_of(day, found), day) for day in found.days)
     for entry in data.entries:
-        named = None if entry.order_id is None else orders.get(entry.order_id)
-        if entry.order_id is not None and named is None:
+        order = None if entry.order_id is None else orders.get(entry.order_id)
+        if entry.order_id is not None and order is None:
             continue  # another symbol's, in the report of one
-        walk.add(entry.event_at, _follow(walk, entry, named))
-    walk.add(data.statistics.end_at, "end")
+        at = max(entry.event_at, walk.at)
+        while days and days[0][0] <= at:
+            ended_at, day = days.popleft()
+            walk.settle(day, ended_at)
+        walk.at = at
+        walk.add(_follow(walk, entry, order))
+    for ended_at, day in days:
+        walk.settle(day, max(ended_at, walk.at))
+    walk.at = found.end_at
+    walk.add("end")
     return walk.points
+
+
+def _end_of(day: Day, statistics: Statistics) -> datetime:
+    midnight = datetime.combine(day.on, time(), UTC) + timedelta(days=1)
+    return min(midnight, statistics.end_at)
 
 
 def _follow(walk: _Walk, entry: LedgerEntry, order: Order | None) -> str:
     """Let one entry of the cash account happen; what it is called on the chart."""
     if order is not None and entry.cause == "order_opened":
-        walk.open[order.id] = order.cost
-        walk.note_price(order.symbol, order.buy_price)
+        walk.open_order(order)
         return f"order {order.id} bought {order.symbol}"
     if order is not None and entry.cause == "order_closed":
-        profit = EXACT.subtract(entry.amount, walk.open.pop(order.id, order.cost))
-        if walk.equity > ZERO:
-            walk.growth *= 1 + float(profit / walk.equity)
-        walk.equity = EXACT.add(walk.equity, profit)
-        if order.sell_price is not None:
-            walk.note_price(order.symbol, order.sell_price)
+        walk.close_order(order, entry.amount)
         return f"order {order.id} sold {order.symbol}"
-    walk.equity = EXACT.add(walk.equity, entry.amount)
+    walk.pay(entry.amount)
     return entry.cause.replace("_", " ")
-
-
-def _traded(entries: Sequence[LedgerEntry], orders: Mapping[int, Order]) -> Iterator[Order]:
-    """The order of each entry that has one."""
-    for entry in entries:
-        if entry.order_id is not None and entry.order_id in orders:
-            yield orders[entry.order_id]
 
 
 def thinned(points: Sequence[Point], count_max: int) -> list[Point]:
     """At most about so many of them, with the extremes of every stretch."""
     if len(points) <= count_max:
         return list(points)
-    size = -(-5 * len(points) // count_max)
+    size = -(-7 * len(points) // count_max)
     kept: dict[int, Point] = {}
     for begin in range(0, len(points), size):
         part = range(begin, min(begin + size, len(points)))
-        lowest = min(part, key=lambda number: points[number].equity)
-        highest = max(part, key=lambda number: points[number].equity)
-        deepest = max(part, key=lambda number: points[number].drawdown)
-        for number in sorted({part[0], lowest, highest, deepest, part[-1]}):
+        chosen = {part[0], part[-1], max(part, key=lambda number: points[number].drawdown or 0.0)}
+        marked = {
+            number: value for number in part if (value := points[number].marked_equity) is not None
+        }
+        for extreme in (min, max):
+            chosen.add(extreme(part, key=lambda number: points[number].equity))
+            chosen |= {extreme(marked, key=marked.__getitem__)} if marked else set()
+        for number in sorted(chosen):
             kept[number] = points[number]
     return list(kept.values())
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
-from goblin.models import MoneyOrReason, Ratio
-from goblin.reporting.curve import total
+from goblin.models import MoneyOrReason, Ratio, Span, SymbolStatistics
+from goblin.reporting.curve import EXACT, Point, total
 from goblin.reporting.data import ReportData
 from goblin.reporting.text import (
     NO_VALUE,
@@ -22,6 +23,8 @@ from goblin.reporting.text import (
 TRADES_MIN: Final = 30
 """Below so many trades a rate or a mean is mostly luck (the usual rule of thumb for a sample)."""
 SEE_ABOVE: Final = "too small a sample, see above"
+NAMED_MAX: Final = 3
+"""So many symbols, and spans of each, are named where prices are missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +55,15 @@ def figures(data: ReportData) -> list[Figure]:
     trades = found.trades
     count = trades.count
     shown = [
-        _amount("Equity", found.equity_at_end),
-        _amount("Profit", trades.profit, signed=True),
+        _amount("Equity", found.marked_equity_at_end),
+        _amount("Realised equity", found.equity_at_end),
+        _amount("Realised profit", trades.profit, signed=True),
         _measure("Total return", found.total_return, percent, signed=True),
-        held(data),
+        _measure(
+            "Buy and hold", found.buy_and_hold, percent, signed=True, note=_held(found.symbols)
+        ),
         _measure("Max drawdown", found.max_drawdown, share),
+        _measure("Drawdown of buy and hold", found.buy_and_hold_max_drawdown, share),
         _measure("Annual return", found.annual_return, percent, signed=True),
         _measure("Volatility", found.volatility, share),
         _measure("Sharpe", found.sharpe, number),
@@ -69,11 +76,10 @@ def figures(data: ReportData) -> list[Figure]:
         _measure("Average holding time", trades.holding_seconds_average, duration),
         _measure("Time in the market", found.exposure_time, share),
         _measure("Average exposure", found.exposure, share),
-        Figure(name="Closed orders", text=f"{count:,}"),
         Figure(
-            name="Open orders",
-            text=str(found.open_orders),
-            note=f"cost {money(found.open_cost)}",
+            name="Orders",
+            text=f"{count:,} closed, {found.open_orders:,} open",
+            note=f"open: cost {cents(found.open_cost)}, worth {cents(_worth(data))}",
         ),
     ]
     # What one of the warnings says in full is not repeated in every tile.
@@ -81,24 +87,36 @@ def figures(data: ReportData) -> list[Figure]:
     return [replace(each, note=SEE_ABOVE) if said and each.note == said else each for each in shown]
 
 
-def held(data: ReportData) -> Figure:
-    """Buy-and-hold, in equal parts where there are several symbols."""
-    known = [
-        (each.symbol, each.buy_and_hold.value)
-        for each in data.statistics.symbols
-        if each.buy_and_hold.value is not None
-    ]
-    if not known:
-        return Figure(
-            name="Buy and hold", text=NO_VALUE, note="no symbol has two prices to compare"
-        )
-    mean = sum(value for _, value in known) / len(known)
-    names = known[0][0] if len(known) == 1 else f"{len(known)} symbols in equal parts"
-    return Figure(name="Buy and hold", text=percent(mean), sign=_sign(mean), note=names)
+def _held(symbols: Sequence[SymbolStatistics]) -> str:
+    """What was bought and until when its price is known."""
+    until = min((each.prices.last_at for each in symbols if each.prices is not None), default=None)
+    names = symbols[0].symbol if len(symbols) == 1 else f"{len(symbols)} symbols equally"
+    return names if until is None else f"{names}, until {moment(until)}"
 
 
-def warnings(data: ReportData, *, equity_at_end: Decimal) -> list[str]:
-    """What a reader has to know before believing the numbers."""
+def _worth(data: ReportData) -> Decimal:
+    """The value of open orders at the end."""
+    found = data.statistics
+    gained = EXACT.subtract(found.marked_equity_at_end, found.equity_at_end)
+    return EXACT.add(found.open_cost, gained)
+
+
+def valuation(data: ReportData) -> str:
+    """What open orders stand at."""
+    marks = data.statistics.marks
+    if not marks.marked:
+        return "Open orders stand at what they cost."
+    text = (
+        f"Open orders stand at the closes of stored {marks.interval} candles ({marks.venue}, "
+        f"{marks.category}), and at what they cost until the first one."
+    )
+    if len(data.statistics.symbols) > 1:
+        text += " Of several held together the sale of one is drawn when its day ends."
+    return text
+
+
+def warnings(data: ReportData, *, end: Point) -> list[str]:
+    """What a reader has to know before believing the numbers; `end` is where the charts end."""
     found = data.statistics
     count = found.trades.count
     said = []
@@ -113,12 +131,44 @@ def warnings(data: ReportData, *, equity_at_end: Decimal) -> list[str]:
         )
     if found.sharpe.reason is not None:
         said.append(f"No measures of risk: {found.sharpe.reason}.")
-    if equity_at_end != found.equity_at_end:
-        said.append(
-            f"The charts end at an equity of {money(equity_at_end)}, the server says "
-            f"{money(found.equity_at_end)}: something changed while they were read."
-        )
+    if found.marks.unmarked:
+        said.append(_unmarked(data))
+    compared = [
+        ("a realised equity", end.equity, found.equity_at_end),
+        ("an equity", end.marked_equity, found.marked_equity_at_end),
+    ]
+    for name, drawn, told in compared:
+        if drawn != told:
+            shown = NO_VALUE if drawn is None else money(drawn)
+            said.append(
+                f"The charts end at {name} of {shown}, the server says {money(told)}: something "
+                "changed while they were read."
+            )
     return said
+
+
+def _unmarked(data: ReportData) -> str:
+    """Where no price is known of what was held."""
+    marks = data.statistics.marks
+    lacking = [each for each in data.statistics.symbols if each.unmarked]
+    named = [f"{each.symbol} {_days(each.unmarked_spans)}" for each in lacking[:NAMED_MAX]]
+    if len(lacking) > NAMED_MAX:
+        named.append(f"and {len(lacking) - NAMED_MAX} more symbols")
+    return (
+        f"Not marked: {marks.unmarked:,} of {marks.marked + marks.unmarked:,} closes of "
+        f"{marks.interval} candles are not stored, and open orders kept the value before: "
+        f"{'; '.join(named)}. Drawdown and volatility can be too small."
+    )
+
+
+def _days(spans: Sequence[Span]) -> str:
+    """The first and the last day of each; candles of a report are of days or longer."""
+    texts = []
+    for span in spans[:NAMED_MAX]:
+        first, last = span.begin_at.date(), (span.end_at - timedelta(days=1)).date()
+        texts.append(f"{first}" if first == last else f"{first} to {last}")
+    more = " and more" if len(spans) > NAMED_MAX else ""
+    return f"{', '.join(texts)}{more}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

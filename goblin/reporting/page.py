@@ -14,7 +14,7 @@ from goblin.reporting.charts.fills import fills_chart
 from goblin.reporting.charts.months import months_chart
 from goblin.reporting.curve import curve
 from goblin.reporting.data import Market, ReportData
-from goblin.reporting.figures import Figure, figures, heading, period, warnings
+from goblin.reporting.figures import Figure, figures, heading, period, valuation, warnings
 from goblin.reporting.rendering import javascript_bundle
 from goblin.reporting.tables import (
     days_table,
@@ -28,8 +28,8 @@ from goblin.reporting.text import wire
 _TONES: Final = {1: "gain", -1: "loss", 0: ""}
 _NOTES: Final = (
     "Money is exact, to the last digit that the server gave; small digits are those beyond "
-    "cents. Returns are time-weighted, risk is of daily returns over 365 days, and equity is "
-    "cash plus open orders at cost. Paper money, no advice."
+    "cents. Returns are time-weighted, risk is of daily returns over 365 days, and realised "
+    "equity is cash plus open orders at cost. Paper money, no advice."
 )
 _HINT: Final = "Drag to move, pinch or Ctrl + wheel to zoom, double-click to see all again."
 
@@ -38,13 +38,13 @@ def html_report(data: ReportData) -> str:
     """The whole page. Raises ReportPackageMissing."""
     points = curve(data)
     months = months_chart(data.statistics)
-    charts = {"account-chart": account_chart(points)}
+    charts = {"account-chart": account_chart(points, held=data.statistics.buy_and_hold.value)}
     if months is not None:
         charts["months-chart"] = months
     charts |= {
         name: fills_chart(name, market, data.orders) for name, market in _named(data.markets)
     }
-    warned = warnings(data, equity_at_end=points[-1].equity)
+    warned = warnings(data, end=points[-1])
     title = escape(heading(data))
     scripts = [javascript_bundle(), _file("page.js")]
     style = _file("page.css")
@@ -58,8 +58,7 @@ def html_report(data: ReportData) -> str:
             f'<dl class="figures" id="figures">{"".join(map(_figure, figures(data)))}</dl>',
             _section(
                 "The account",
-                f'<p class="hint">Open orders stand at what they cost. {_HINT}</p>'
-                + _place("account-chart"),
+                f'<p class="hint">{escape(valuation(data))} {_HINT}</p>' + _place("account-chart"),
             ),
             _section(
                 "Months", _months(has_chart=months is not None) + months_table(data.statistics)

@@ -1,6 +1,7 @@
 """The report as one picture: the key figures and the charts, without tables."""
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Final
 
 from goblin.reporting.charts import GAIN, LOSS, SCHEMA, Spec
@@ -19,6 +20,7 @@ MARKETS_MAX: Final = 3
 SCALE: Final = 2
 INK: Final = "#171a21"
 QUIET: Final = "#667085"
+LINE_CHARACTERS: Final = 150
 _NOTE_CHARACTERS: Final = 44
 
 
@@ -31,10 +33,11 @@ def poster(data: ReportData) -> Spec:
     """All charts above each other, the key figures first."""
     points = curve(data)
     months = months_chart(data.statistics)
-    warned = warnings(data, equity_at_end=points[-1].equity)
+    warned = warnings(data, end=points[-1])
     if len(data.markets) > MARKETS_MAX:
         warned.append(f"Fills are drawn of {MARKETS_MAX} of {len(data.markets)} symbols.")
-    parts = [_tiles(figures(data)), _static(account_chart(points))]
+    account = account_chart(points, held=data.statistics.buy_and_hold.value)
+    parts = [_tiles(figures(data)), _static(account)]
     if months is not None:
         parts.append(_titled("Months", months))
     for number, market in enumerate(data.markets[:MARKETS_MAX]):
@@ -48,7 +51,7 @@ def poster(data: ReportData) -> Spec:
             "text": heading(data),
             "subtitle": [
                 f"{period(data)} of a goblin paper account",
-                *warned,
+                *(line for each in warned for line in wrap(each, LINE_CHARACTERS)),
             ],
             "anchor": "start",
             "fontSize": 26,

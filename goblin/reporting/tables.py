@@ -42,7 +42,7 @@ def amount(value: Decimal, *, signed: bool = False, is_mean: bool = False) -> st
 def symbols_table(statistics: Statistics) -> str:
     """How each symbol went, and what holding it would have brought."""
     heads = ["Symbol", "Trades", "Win rate", "Profit", "Buy and hold", "Profit factor",
-             "Average win", "Average loss", "Average holding"]  # fmt: skip
+             "Average win", "Average loss", "Average holding", "Marked"]  # fmt: skip
     rows = []
     for each in statistics.symbols:
         trades = each.trades
@@ -57,6 +57,7 @@ def symbols_table(statistics: Statistics) -> str:
                 _mean(trades.average_win),
                 _mean(trades.average_loss),
                 _ratio(trades.holding_seconds_average, duration),
+                f"{each.marked:,} of {each.marked + each.unmarked:,}",
             ]
         )
     return table("symbols", "Trades by symbol", heads, rows)
@@ -97,10 +98,11 @@ def months_table(statistics: Statistics) -> str:
 
 def days_table(statistics: Statistics) -> str:
     """The days on which something moved."""
-    heads = ["Day", "Equity at its end", "Return", "Profit", "Put in, less taken out"]
+    heads = ["Day", "Equity at its end", "Realised", "Return", "Profit", "Put in, less taken out"]
     rows = [
         [
             day.on.isoformat(),
+            amount(day.marked_equity),
             amount(day.equity),
             _ratio(day.return_, percent),
             amount(day.profit, signed=True),

@@ -16,13 +16,16 @@ import goblin
 import pytest
 import pytest_asyncio
 from app.core.config import PROJECT
+from app.domain.candles import Interval
 from app.replay import ReplayExchange
 from goblin.reporting import ReportData, fetch_report, write_report
 from goblin.reporting.curve import curve
 from goblin.reporting.text import money, percent
 from tests.client.conftest import AT_ONCE, token_of
-from tests.conftest import Installation, new_person
+from tests.conftest import CloneDatabase, Installation, new_person
 from tests.e2e.browser import open_browser
+from tests.integration.api.test_marked_statistics import past
+from tests.serving import served
 
 pytestmark = pytest.mark.xdist_group("report")  # the script of the page is made once a process
 
@@ -151,7 +154,8 @@ async def written(
 def test_every_amount_on_the_page_is_one_that_the_server_gave(written: Written) -> None:
     found = written.data.statistics
     shown = written.page.amounts
-    for amount in (found.equity_at_end, found.trades.profit, found.flow):
+    told = (found.marked_equity_at_end, found.equity_at_end, found.trades.profit, found.flow)
+    for amount in told:
         assert format(amount, "f") in shown
     assert format(found.flow, "f") == "49999.99999999999999999999"
     for order in written.data.orders:
@@ -198,13 +202,13 @@ async def test_a_browser_without_a_network_shows_the_servers_numbers_on_the_char
     async with open_browser(tmp_path / "profile") as browser:
         await browser.open(written.html.as_uri())
         assert await browser.texts("html[data-drawn] h1") == ["Somebody: all symbols"]
-        equity = money(found.equity_at_end)
+        equity = money(found.marked_equity_at_end)
         assert equity in await browser.attributes("#account-chart [aria-label]", "aria-label")
         cells = await browser.texts("#months-chart .mark-text text")
         assert percent(found.months[0].return_.value or 0) in cells
         amounts = await browser.attributes("#figures data", "value")
-        assert amounts[0] == format(found.equity_at_end, "f")
-        assert amounts[1] == format(found.trades.profit, "f")
+        first = [found.marked_equity_at_end, found.equity_at_end, found.trades.profit]
+        assert amounts[:3] == [format(amount, "f") for amount in first]
 
         sold = [order for order in written.data.orders if not order.is_active]
         [order] = [order for order in sold if order.symbol == "ETHUSDT"][:1]
@@ -314,6 +318,7 @@ async def test_a_report_of_one_symbol_and_a_part_of_the_time_is_as_the_server_co
     await ask(live)
     for data in fetched:
         assert curve(data)[-1].equity == data.statistics.equity_at_end
+        assert curve(data)[-1].marked_equity == data.statistics.marked_equity_at_end
         assert curve(data)[-1].open_cost == data.statistics.open_cost
     part, ether, old, new = fetched
     assert [order.is_active for order in part.orders] == [True, True], "the close came later"
@@ -324,6 +329,33 @@ async def test_a_report_of_one_symbol_and_a_part_of_the_time_is_as_the_server_co
     assert [old.statistics.epoch, new.statistics.epoch] == [1, 2]
     assert len(old.orders) == 2
     assert new.orders == []
+
+
+async def test_the_equity_of_a_report_follows_the_stored_candles_and_says_where_there_are_none(
+    clone: CloneDatabase, exchange: ReplayExchange, tmp_path: Path
+) -> None:
+    async with past(clone, exchange) as its, served(its.running.app) as url:
+        closes = {its.midnight(ago): str(50_000 + 7 * ago) for ago in range(30, 0, -1)}
+        await its.keep(closes, Interval.DAY)
+
+        def read() -> ReportData:
+            with goblin.Client(url, api_key=token_of(its.ada), retries=AT_ONCE) as client:
+                return fetch_report(client)
+
+        data = await asyncio.to_thread(read)
+        found, points = data.statistics, curve(data)
+        assert found.marks.marked == 30
+        assert points[-1].marked_equity == found.marked_equity_at_end != found.equity_at_end
+        assert points[-1].equity == found.equity_at_end
+        drawn = [point.marked_equity for point in points if point.event.startswith("end of")]
+        assert drawn == [day.marked_equity for day in found.days[-30:]]
+        page = write_report(data, tmp_path / "report.html").read_text("utf-8")
+        first = its.midnight(40).date()
+        assert f"Not marked: {found.marks.unmarked} of" in page
+        assert f"BTCUSDT {first} to {its.midnight(31).date()}" in page
+        assert "Open orders stand at the closes of stored 1d candles (bybit, spot)" in page
+        assert found.buy_and_hold.value is not None
+        assert f">{percent(found.buy_and_hold.value)}<span" in page
 
 
 async def test_a_venue_that_has_no_candles_is_named_and_the_fills_are_drawn_without_them(

@@ -1,166 +1,155 @@
 """What a report says is what the statistics say, whatever the account lived through."""
 
 import json
-import random
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import ModuleType
 
 import pytest
-from app.domain.instruments import Category, Symbol, Venue
-from app.domain.ledger import Cause
-from app.domain.orders import OrderId
-from app.domain.statistics import History, Movement, OpenOrder, account_statistics
-from app.schemas.statistics import StatisticsOut
-from goblin import models
-from goblin.decoding import decode, read_json
+from app.domain.statistics import Mark, account_statistics
 from goblin.reporting import write_report
 from goblin.reporting.charts.account import POINTS_MAX, account_chart
 from goblin.reporting.charts.months import months_chart
-from goblin.reporting.curve import curve, thinned
-from goblin.reporting.data import Assignment, Execution, ReportData
-from goblin.reporting.figures import figures, strategies, warnings
+from goblin.reporting.curve import Point, curve, thinned
+from goblin.reporting.data import Assignment, Execution
+from goblin.reporting.figures import figures, strategies, valuation, warnings
 from goblin.reporting.intervals import CANDLES_WANTED, SECONDS, window
 from goblin.reporting.page import embedded_json
 from goblin.reporting.rendering import ReportPackageMissing, vl_convert
-from goblin.reporting.text import cents, duration, money, percent, quantity
-
-BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
-
-
-class Life:
-    """A random life of an account, as its ledger and orders tell it."""
-
-    def __init__(self, seed: int, *, hours: int, is_cut: bool = False) -> None:
-        self.rng = random.Random(seed)
-        self.movements: list[Movement] = []
-        self.orders: dict[int, models.Order] = {}
-        self.held: dict[str, OpenOrder] = {}
-        self.prices = dict.fromkeys(SYMBOLS, Decimal(100))
-        self.cash = Decimal(0)
-        self.move(0, Cause.DEPOSIT, Decimal(10_000))
-        for hour in range(1, hours, 3):
-            self.live(hour)
-        self.begin_at = BEGIN + timedelta(hours=hours / 2 if is_cut else 0)
-        self.end_at = BEGIN + timedelta(hours=hours)
-
-    def move(self, hour: int, cause: Cause, amount: Decimal, order: OpenOrder | None = None,
-             price: Decimal | None = None) -> None:  # fmt: skip
-        at = BEGIN + timedelta(hours=hour)
-        self.cash += amount
-        self.movements.append(Movement(at=at, cause=cause, amount=amount, order=order, price=price))
-
-    def live(self, hour: int) -> None:
-        symbol = self.rng.choice(SYMBOLS)
-        price = self.prices[symbol] * Decimal(self.rng.randrange(9700, 10_330)) / 10_000
-        self.prices[symbol] = price = round(price, 4)
-        held = self.held.pop(symbol, None)
-        if held is not None:
-            self.close(hour, held, price)
-        elif self.rng.random() < 0.1:
-            amount = Decimal(self.rng.randrange(-500, 900))
-            cause = Cause.DEPOSIT if amount > 0 else Cause.WITHDRAWAL
-            self.move(hour, cause, amount or Decimal(1))
-        else:
-            self.open(hour, symbol, price)
-
-    def open(self, hour: int, symbol: str, price: Decimal) -> None:
-        at = BEGIN + timedelta(hours=hour)
-        wanted = Decimal(self.rng.randrange(1, 2000)) / price
-        order = OpenOrder(
-            id=OrderId(len(self.orders) + 1), symbol=Symbol(symbol), opened_at=at,
-            buy_price=price, quantity=round(wanted, 8),
-        )  # fmt: skip
-        self.held[symbol] = order
-        self.move(hour, Cause.ORDER_OPENED, -order.cost, order, price)
-        self.orders[order.id] = models.Order(
-            id=order.id, symbol=symbol, status=models.ACTIVE, quantity=order.quantity,
-            buy_price=price, cost=order.cost, profit=Decimal(0), user_id=1, created_at=at,
-            updated_at=at,
-        )  # fmt: skip
-
-    def close(self, hour: int, held: OpenOrder, price: Decimal) -> None:
-        proceeds = price * held.quantity
-        self.move(hour, Cause.ORDER_CLOSED, proceeds, held, price)
-        self.orders[held.id] = replace(
-            self.orders[held.id], status=models.CLOSED, sell_price=price, proceeds=proceeds,
-            profit=proceeds - held.cost, updated_at=BEGIN + timedelta(hours=hour),
-        )  # fmt: skip
-
-    def data(self) -> ReportData:
-        """What `fetch_report` would have made of it."""
-        before = [m for m in self.movements if m.at < self.begin_at]
-        inside = [m for m in self.movements if self.begin_at <= m.at < self.end_at]
-        opened = {m.order.id: m.order for m in before if m.order and m.cause is Cause.ORDER_OPENED}
-        closed = {m.order.id for m in before if m.order and m.cause is Cause.ORDER_CLOSED}
-        history = History(
-            begin_at=self.begin_at,
-            end_at=self.end_at,
-            cash_at_begin=sum((m.amount for m in before), Decimal(0)),
-            open_at_begin=[order for number, order in opened.items() if number not in closed],
-            movements=inside,
-        )
-        told = StatisticsOut.of(
-            account_statistics(history), epoch=1, venue=Venue.BYBIT, category=Category.SPOT
-        )
-        return ReportData(
-            account="Ada",
-            symbol=None,
-            statistics=decode(
-                models.Statistics,
-                read_json(told.model_dump_json(by_alias=True, exclude_none=True)),
-            ),
-            orders=[order for order in self.orders.values() if order.id not in closed],
-            entries=[_entry(number, m) for number, m in enumerate(inside, start=1)],
-        )
+from goblin.reporting.tables import symbols_table
+from goblin.reporting.text import cents, duration, money, percent, quantity, share
+from tests.unit.lives import BEGIN, Life
 
 
-def _entry(number: int, movement: Movement) -> models.LedgerEntry:
-    return models.LedgerEntry(
-        id=number, transfer_id=number, cause=movement.cause, kind="cash", asset="USD", epoch=1,
-        version=number, amount=movement.amount, balance_before=Decimal(0),
-        balance_after=Decimal(0), order_id=movement.order.id if movement.order else None,
-        event_at=movement.at, created_at=movement.at,
-    )  # fmt: skip
+def deepest(points: Sequence[Point]) -> float:
+    return max(point.drawdown for point in points if point.drawdown is not None)
+
+
+@pytest.mark.parametrize("is_marked", [False, True])
+@pytest.mark.parametrize("is_cut", [False, True])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_charts_end_where_the_server_says_to_the_last_digit(
+    seed: int, *, is_cut: bool, is_marked: bool
+) -> None:
+    data = Life(seed, hours=24 * 60, is_cut=is_cut, is_marked=is_marked).data()
+    points = curve(data)
+    found = data.statistics
+    end = points[-1]
+    assert end.equity == found.equity_at_end
+    assert end.marked_equity == found.marked_equity_at_end
+    assert end.open_cost == found.open_cost > 0
+    assert end.growth == pytest.approx(1 + (found.total_return.value or 0), rel=1e-9)
+    for day in found.days:
+        after = datetime(day.on.year, day.on.month, day.on.day, tzinfo=UTC) + timedelta(days=1)
+        last = [point for point in points if point.at <= after and point is not end][-1]
+        assert (last.equity, last.marked_equity) == (day.equity, day.marked_equity), day.on
+    if is_marked:
+        assert found.marks.marked > 0
+        assert deepest(points) <= (found.max_drawdown.value or 0) * (1 + 1e-9)
+    else:
+        assert len(points) == len(data.entries) + 2
+        assert deepest(points) == pytest.approx(found.max_drawdown.value, rel=1e-9)
+    said = warnings(data, end=end)
+    assert [text for text in said if not text.startswith("Not marked")] == []
 
 
 @pytest.mark.parametrize("is_cut", [False, True])
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_charts_end_where_the_server_says_to_the_last_digit(seed: int, *, is_cut: bool) -> None:
-    data = Life(seed, hours=24 * 60, is_cut=is_cut).data()
-    points = curve(data)
-    found = data.statistics
-    assert len(points) == len(data.entries) + 2
-    assert points[-1].equity == found.equity_at_end
-    assert points[-1].open_cost == found.open_cost > 0
-    assert points[-1].growth - 1 == pytest.approx(found.total_return.value, rel=1e-9)
-    fallen = max(point.drawdown for point in points)
-    assert fallen == pytest.approx(found.max_drawdown.value, rel=1e-9)
-    held = [each.buy_and_hold.value for each in found.symbols if each.buy_and_hold.value]
-    assert len(held) == 3
-    assert points[-1].held == pytest.approx(1 + sum(held) / 3, rel=1e-9)
-    assert warnings(data, equity_at_end=points[-1].equity) == []
+def test_of_one_symbol_each_step_of_the_marked_curve_is_the_servers(*, is_cut: bool) -> None:
+    """One order at a time: what is not cash is what it is worth."""
+    data = Life(10, hours=24 * 60, is_cut=is_cut, is_marked=True).data("ETHUSDT")
+    points, found = curve(data), data.statistics
+    assert [each.symbol for each in found.symbols] == ["ETHUSDT"]
+    assert found.marks.marked > 5
+    assert None not in {point.marked_equity for point in points}
+    assert points[-1].marked_equity == found.marked_equity_at_end
+    assert deepest(points) == pytest.approx(found.max_drawdown.value, rel=1e-9)
+
+
+def test_a_value_that_is_drawn_is_the_servers_and_one_that_nobody_told_is_left_out() -> None:
+    life = Life(11, hours=24 * 30, is_marked=True)
+    points = curve(life.data())
+    unknown = [point for point in points if point.marked_equity is None]
+    assert 20 < len(unknown) < len(points) / 2
+    assert {point.growth for point in unknown} == {point.exposure for point in unknown} == {None}
+    assert any(point.growth is None for point in points if point not in unknown)
+    for point in points[1:-1]:
+        then = account_statistics(life.history(point.at + timedelta(microseconds=1)))
+        assert point.equity == then.equity_at_end
+        if point.marked_equity is not None:
+            assert point.marked_equity == then.marked_equity_at_end, point.event
+        if point.growth is not None:
+            assert isinstance(then.total_return, Decimal)
+            assert point.growth == pytest.approx(1 + float(then.total_return), rel=1e-9)
 
 
 def test_charts_that_disagree_with_the_server_say_so() -> None:
     data = Life(4, hours=24 * 60).data()
     lost = replace(data, entries=data.entries[1:])
-    [warning] = warnings(lost, equity_at_end=curve(lost)[-1].equity)
+    [_, warning] = warnings(lost, end=curve(lost)[-1])
+    assert "a realised equity of" in warning
     assert money(data.statistics.equity_at_end) in warning
+    other = replace(data.statistics, marked_equity_at_end=Decimal(7))
+    [_, warning] = warnings(replace(data, statistics=other), end=curve(data)[-1])
+    assert "an equity of" in warning
+    assert "the server says 7.00" in warning
+
+
+def test_what_was_not_marked_is_said_with_its_days() -> None:
+    life = Life(12, hours=24 * 40, is_marked=True)
+    known = [mark for mark in life.marks if mark.at.day not in {9, 10}]
+    life.marks = [
+        *known, *(Mark(at=mark.at, prices={}) for mark in life.marks if mark not in known),
+    ]  # fmt: skip
+    life.marks.sort(key=lambda mark: mark.at)
+    data = life.data()
+    marks = data.statistics.marks
+    [said] = [text for text in warnings(data, end=curve(data)[-1]) if "Not marked" in text]
+    assert f"{marks.unmarked} of {marks.marked + marks.unmarked} closes of 1d candles" in said
+    lacking = [each for each in data.statistics.symbols if each.unmarked]
+    assert all(each.symbol in said for each in lacking)
+    assert "2025-01-08 to 2025-01-09" in said, "the days that those midnights end"
+    assert "stored 1d candles (bybit, spot)" in valuation(data)
+    [symbol] = [each for each in data.statistics.symbols if each.symbol == "BTCUSDT"]
+    held = symbol.marked + symbol.unmarked
+    assert f"<td>{symbol.marked} of {held}</td>" in symbols_table(data.statistics)
+    assert "at what they cost" in valuation(Life(12, hours=24 * 40).data())
+
+
+def test_what_buying_and_holding_came_to_is_the_servers() -> None:
+    data = Life(13, hours=24 * 60, is_marked=True).data()
+    found = data.statistics
+    held, fallen = found.buy_and_hold.value, found.buy_and_hold_max_drawdown.value
+    assert held is not None
+    assert fallen is not None
+    shown = {figure.name: figure for figure in figures(data)}
+    assert shown["Buy and hold"].text == percent(held)
+    assert (shown["Buy and hold"].note or "").startswith("3 symbols equally, until 2025-03-0")
+    assert shown["Drawdown of buy and hold"].text == share(fallen)
+    rows = account_chart(curve(data), held=held)["data"]["values"]
+    assert {row["held"] for row in rows} == {held}
+    worth = found.open_cost + found.marked_equity_at_end - found.equity_at_end
+    assert f"worth {cents(worth)}" in (shown["Orders"].note or "")
 
 
 def test_a_long_life_is_drawn_with_few_points_that_keep_its_extremes() -> None:
-    points = curve(Life(5, hours=24 * 600).data())
+    points = curve(Life(5, hours=24 * 600, is_marked=True).data())
     drawn = thinned(points, POINTS_MAX)
     assert len(points) > 4000
     assert len(drawn) <= POINTS_MAX
     assert (drawn[0], drawn[-1]) == (points[0], points[-1])
     for extreme in (min, max):
         assert extreme(p.equity for p in drawn) == extreme(p.equity for p in points)
-    assert max(p.drawdown for p in drawn) == max(p.drawdown for p in points)
-    assert account_chart(points)["data"]["values"][-1]["equity_text"] == money(points[-1].equity)
+        known = [
+            [p.marked_equity for p in some if p.marked_equity is not None]
+            for some in (drawn, points)
+        ]
+        assert extreme(known[0]) == extreme(known[1])
+    assert deepest(drawn) == deepest(points)
+    last = account_chart(points, held=None)["data"]["values"][-1]
+    assert last["equity_text"] == money(points[-1].equity)
+    assert last["marked_text"] == money(points[-1].marked_equity or Decimal(0))
 
 
 def test_the_heat_map_has_every_month_of_every_year_and_the_servers_numbers_in_it() -> None:
@@ -177,7 +166,7 @@ def test_the_heat_map_has_every_month_of_every_year_and_the_servers_numbers_in_i
 
 def test_a_sample_that_is_too_small_is_said_once_and_shows_no_ratio() -> None:
     data = Life(7, hours=24 * 5).data()
-    said = warnings(data, equity_at_end=data.statistics.equity_at_end)
+    said = warnings(data, end=curve(data)[-1])
     assert ["Small sample" in said[0], "No measures of risk: 5 days" in said[1]] == [True, True]
     shown = {figure.name: (figure.text, figure.note) for figure in figures(data)}
     for name in ("Sharpe", "Sortino", "Calmar", "Volatility", "Annual return"):
@@ -188,7 +177,8 @@ def test_a_large_sample_shows_its_ratios_without_a_warning() -> None:
     data = Life(8, hours=24 * 90).data()
     shown = {figure.name: figure.text for figure in figures(data)}
     assert shown["Sharpe"] == f"{data.statistics.sharpe.value:,.2f}".replace("-", "−")
-    assert warnings(data, equity_at_end=data.statistics.equity_at_end) == []
+    [said] = warnings(data, end=curve(data)[-1])
+    assert said.startswith("Not marked"), "there was no candle"
 
 
 def test_a_strategy_is_credited_with_each_symbol_it_is_assigned_to_once() -> None:

@@ -1,7 +1,7 @@
 """The account over time, in four panels that are zoomed together."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from goblin.reporting.charts import (
     ACCOUNT,
@@ -17,34 +17,45 @@ from goblin.reporting.charts import (
     zoom,
 )
 from goblin.reporting.curve import Point, thinned
-from goblin.reporting.text import money, percent, second, share
+from goblin.reporting.text import NO_VALUE, money, percent, second, share
 
 POINTS_MAX: Final = 800
+AT_MARKET: Final = "open orders at the market"
+AT_COST: Final = "at cost"
+OWN: Final = "account"
+HELD: Final = "buy and hold, at the end"
 _STEP: Final = "step-after"
 _TOLD: Final = told(
     moment="Time (UTC)",
     event="Event",
-    equity_text="Equity",
+    marked_text="Equity",
+    equity_text="Realised equity",
     return_text="Return",
-    held_text="Buy and hold",
     drawdown_text="Drawdown",
     exposure_text="Exposure",
 )
 
 
-def account_chart(points: Sequence[Point]) -> Spec:
-    """Equity, return beside buy-and-hold, drawdown and exposure above each other."""
-    held = any(point.held is not None for point in points)
+def account_chart(points: Sequence[Point], *, held: float | None) -> Spec:
+    """Equity, return, drawdown and exposure above each other.
+
+    Beside equity the realised one where it is another; beside the return what buying and
+    holding came to, `held`, which is known of the end alone.
+    """
+    funded = _funded(points)
+    is_marked = any(point.marked_equity not in {None, point.equity} for point in funded)
+    equity = {"marked": AT_MARKET} | ({"equity": AT_COST} if is_marked else {})
+    growth = {"return": OWN} | ({} if held is None else {"held": HELD})
     return {
         "$schema": SCHEMA,
         "description": "Equity, return, drawdown and exposure over time",
-        "data": {"values": [_row(point) for point in thinned(_funded(points), POINTS_MAX)]},
+        "data": {"values": [_row(point, held) for point in thinned(funded, POINTS_MAX)]},
         "spacing": 12,
         "resolve": {"scale": dict.fromkeys(("x", "color", "strokeDash"), "independent")},
         "params": [zoom("equity", "return", "drawdown", "exposure")],
         "vconcat": [
-            _panel("equity", "Equity", 210, _equity()),
-            _panel("return", "Return", 120, _growth(held=held)),
+            _panel("equity", "Equity", 210, _equity(equity)),
+            _panel("return", "Return", 120, [_lines(growth, "+.1%")]),
             _panel("drawdown", "Drawdown", 80, _area("drawdown", LOSS, ".1%")),
             _panel("exposure", "Exposure", 80, _area("exposure", QUIET, ".0%"), is_last=True),
         ],
@@ -57,22 +68,25 @@ def _funded(points: Sequence[Point]) -> Sequence[Point]:
     return points[first:]
 
 
-def _row(point: Point) -> Spec:
-    held = None if point.held is None else point.held - 1
+def _row(point: Point, held: float | None) -> Spec:
+    marked, exposure = point.marked_equity, point.exposure
+    grown = None if point.growth is None else point.growth - 1
+    fallen = None if point.drawdown is None else -point.drawdown
     return {
         "at": milliseconds(point.at),
         "moment": second(point.at),
         "event": point.event,
         "equity": float(point.equity),
         "equity_text": money(point.equity),
-        "return": point.growth - 1,
-        "return_text": percent(point.growth - 1),
+        "marked": None if marked is None else float(marked),
+        "marked_text": NO_VALUE if marked is None else money(marked),
+        "return": grown,
+        "return_text": NO_VALUE if grown is None else percent(grown),
         "held": held,
-        "held_text": None if held is None else percent(held),
-        "drawdown": -point.drawdown,
-        "drawdown_text": percent(-point.drawdown),
-        "exposure": point.exposure,
-        "exposure_text": share(point.exposure),
+        "drawdown": fallen,
+        "drawdown_text": NO_VALUE if fallen is None else percent(fallen),
+        "exposure": exposure,
+        "exposure_text": NO_VALUE if exposure is None else share(exposure),
     }
 
 
@@ -88,47 +102,50 @@ def _panel(
     }
 
 
-def _equity() -> list[Spec]:
-    axis = value_axis("equity", ",~f", scale={"zero": False, "nice": True})
-    line = {"type": "line", "interpolate": _STEP, "strokeWidth": 2, "color": ACCOUNT}
+def _equity(lines: Mapping[str, str]) -> list[Spec]:
+    axis: Spec = {"scale": {"zero": False, "nice": True}}
     return [
-        {"mark": {**line, "aria": False}, "encoding": {"y": axis}},
+        _lines(lines, ",~f", **axis),
         {
             "transform": [{"filter": "datum.event == 'end'"}],
             "mark": {"type": "point", "filled": True, "opacity": 1, "size": 60, "color": ACCOUNT},
-            "encoding": {"y": axis, "description": {"field": "equity_text"}},
+            "encoding": {
+                "y": value_axis("marked", ",~f", **axis),
+                "description": {"field": "marked_text"},
+            },
         },
     ]
 
 
-def _growth(*, held: bool) -> list[Spec]:
-    colors = {"domain": ["account", "buy and hold"], "range": [ACCOUNT, QUIET]}
-    dashes = {"domain": ["account", "buy and hold"], "range": [[1, 0], [4, 3]]}
-    fields = ["return", "held"] if held else ["return"]
-    name = "datum.key == 'held' ? 'buy and hold' : 'account'"
-    legend = {"title": None, "orient": "top", "offset": 2} if held else None
-    return [
-        {
-            "transform": [{"fold": fields}, {"calculate": name, "as": "line"}],
-            "mark": {"type": "line", "interpolate": _STEP, "strokeWidth": 1.5, "aria": False},
-            "encoding": {
-                "y": value_axis("value", "+.1%"),
-                "color": {"field": "line", "type": "nominal", "scale": colors, "legend": legend},
-                "strokeDash": {
-                    "field": "line",
-                    "type": "nominal",
-                    "scale": dashes,
-                    "legend": legend,
-                },
+def _lines(lines: Mapping[str, str], axis_format: str, **axis: Any) -> Spec:
+    """The account's own field, and if there is a second one that dashed; each by its name."""
+    names = list(lines.values())
+    legend = {"title": None, "orient": "top", "offset": 2, "labelLimit": 300}
+    line = {"field": "line", "type": "nominal", "legend": legend if len(lines) > 1 else None}
+    [first, *_] = lines
+    return {
+        "transform": [
+            {"fold": list(lines)},
+            {"filter": "isValid(datum.value)"},
+            {"calculate": f"datum.key == '{first}' ? '{names[0]}' : '{names[-1]}'", "as": "line"},
+        ],
+        "mark": {"type": "line", "interpolate": _STEP, "strokeWidth": 1.8, "aria": False},
+        "encoding": {
+            "y": value_axis("value", axis_format, **axis),
+            "color": {**line, "scale": {"domain": names, "range": [ACCOUNT, QUIET][: len(names)]}},
+            "strokeDash": {
+                **line,
+                "scale": {"domain": names, "range": [[1, 0], [4, 3]][: len(names)]},
             },
-        }
-    ]
+        },
+    }
 
 
 def _area(field: str, color: str, axis_format: str) -> list[Spec]:
     mark = {"type": "area", "interpolate": _STEP, "color": color, "line": {"color": color}}
     return [
         {
+            "transform": [{"filter": f"isValid(datum.{field})"}],
             "mark": {**mark, "opacity": 0.4, "aria": False},
             "encoding": {"y": value_axis(field, axis_format)},
         }
