@@ -21,7 +21,7 @@ from app.domain.users import (
     UserId,
     WrongCredentials,
 )
-from app.services.attempts import count_registration, password_attempt
+from app.services.attempts import check_password, count_registration
 from app.services.booking import Movement, book, require_agreement
 from app.services.passwords import PasswordHasher
 
@@ -131,13 +131,10 @@ async def log_in(
     to who knows it. Raises WrongCredentials, UserDisabled, TooManyLogins (nothing is checked),
     PasswordsBusy.
     """
-    async with password_attempt(db, hasher, email=email, address=address):
-        async with db.connection() as conn:
-            found = await users.get_credentials(conn, email=email)
-        stored = None if found is None else found.password_hash
-        is_right, renewed = await hasher.verify(password, stored)
-        if found is None or not is_right:
-            raise WrongCredentials
+    checked = await check_password(db, hasher, email=email, password=password, address=address)
+    if checked is None:
+        raise WrongCredentials
+    found, renewed = checked
     if found.is_disabled:
         raise UserDisabled
     if renewed is None:

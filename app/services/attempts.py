@@ -1,13 +1,14 @@
 """Counting attempts before they are made, so that not even simultaneous ones exceed a limit."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
-from app.db.dao import attempts
+from app.db.dao import attempts, users
 from app.db.dao.attempts import Tally
+from app.db.dao.users import Credentials
 from app.db.database import Database
 from app.domain.attempts import LOGINS, Limit, origin_of, registrations
 from app.domain.errors import TooManyRequests
@@ -16,16 +17,14 @@ from app.services.passwords import PasswordHasher
 _log: Final = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def password_attempt(
-    db: Database, hasher: PasswordHasher, *, email: str, address: str
-) -> AsyncIterator[None]:
-    """Check a password within the block, which ends normally if the password was right.
+async def check_password(
+    db: Database, hasher: PasswordHasher, *, email: str, password: str, address: str
+) -> tuple[Credentials, str | None] | None:
+    """Whose password it is, and a new hash if the stored one is outdated; None if it is wrong.
 
-    The block begins when it is its turn to hash. By then the attempt is counted as a failure;
-    a right password takes that back, and clears what the account has against it at this
-    address. No connection is held within the block.
-    Raises TooManyLogins or PasswordsBusy, and the block does not begin.
+    When it is its turn to be checked, the attempt is counted as a failure; a right password
+    takes that back, and clears what the account has against it at this address. No connection
+    is held while it is checked. Raises TooManyLogins or PasswordsBusy, and nothing is checked.
     """
     origin = origin_of(address)
     of_origin = Tally(purpose=LOGINS.purpose, origin=origin, email=None)
@@ -33,10 +32,16 @@ async def password_attempt(
     await _require_room(db, LOGINS, of_origin, of_account)
     async with hasher.turn():
         counted_at = await _count(db, LOGINS, of_origin, of_account)
-        yield
+        async with db.connection() as conn:
+            found = await users.get_credentials(conn, email=email)
+        stored = None if found is None else found.password_hash
+        is_right, renewed = await hasher.verify(password, stored)
+    if found is None or not is_right:
+        return None
     async with db.connection() as conn:
         await attempts.remove_attempt(conn, tally=of_origin, at=counted_at)
         await attempts.delete_attempts(conn, tally=of_account)
+    return found, renewed
 
 
 async def count_registration(db: Database, *, address: str, per_hour_max: int) -> None:

@@ -24,7 +24,7 @@ from app.domain.access import (
     UserDisabled,
 )
 from app.domain.users import User, WrongCredentials, WrongPassword
-from app.services.attempts import password_attempt
+from app.services.attempts import check_password
 from app.services.passwords import PasswordHasher
 
 
@@ -118,13 +118,12 @@ async def change_password(
     that somebody made. A wrong old password counts as a failed login. Raises WrongPassword,
     TooManyLogins (nothing is checked), PasswordsBusy.
     """
-    async with password_attempt(db, hasher, email=user.email, address=address):
-        async with db.connection() as conn:
-            found = await users.get_credentials(conn, email=user.email)
-        stored = None if found is None else found.password_hash
-        is_right, _ = await hasher.verify(old_password, stored)
-        if found is None or not is_right:
-            raise WrongPassword
+    checked = await check_password(
+        db, hasher, email=user.email, password=old_password, address=address
+    )
+    if checked is None:
+        raise WrongPassword
+    found, _ = checked
     new_hash = await hasher.hash(new_password)
 
     async def work(conn: Connection) -> bool:
