@@ -80,7 +80,7 @@ OTHERWISE = {
     "action": "sell",
     "data": {},
     "name": "Another",
-    "strategy_id": 1,
+    "strategy_id": 2**40,
     "timestamp": "4h",
 }
 
