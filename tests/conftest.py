@@ -2,7 +2,8 @@
 
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -49,11 +50,20 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.exit(f"CI=true needs the recorded market data in {SHARED_DATA}", returncode=1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Count no coverage of what does the same many times over: it costs half as much again."""
-    for item in items:
-        if item.path.parent.name == "contract" or item.path.stem in REPETITIVE:
-            item.add_marker("no_cover")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Count no coverage of what does the same many times over: it costs half as much again.
+
+    Other threads go on being counted, and so does whatever they do for other tests.
+    """
+    if item.path.parent.name != "contract" and item.path.stem not in REPETITIVE:
+        return (yield)
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracer)
 
 
 @pytest.fixture(scope="session")
