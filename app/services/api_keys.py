@@ -71,5 +71,6 @@ async def delete_api_key(db: Database, caller: Caller, *, key_id: int) -> None:
     """
     caller.session_id()
     async with db.connection() as conn:
-        if not await api_keys.delete_api_key(conn, user_id=caller.user.id, key_id=key_id):
-            raise ApiKeyNotFound(key_id)
+        is_deleted = await api_keys.delete_api_key(conn, user_id=caller.user.id, key_id=key_id)
+    if not is_deleted:
+        raise ApiKeyNotFound(key_id)

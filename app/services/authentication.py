@@ -1,13 +1,15 @@
 """From what was sent to who is asking."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
 from typing import Final
 
 from app.core.security import (
     NotAuthenticated,
     TokenClaims,
+    TokenExpired,
     TokenKey,
     hash_secret,
     read_access_token,
@@ -65,13 +67,24 @@ class ApiKeyUses:
 
 
 class Authenticator:
-    """Finds out who asks, for everybody who asks at the same time at once."""
+    """Finds out who asks, for everybody who asks at the same time at once.
 
-    def __init__(self, db: Database, *, key: TokenKey, uses: ApiKeyUses) -> None:
-        self._db, self._key, self._uses = db, key, uses
+    `now` says when a token that is remembered has expired, in seconds since 1970 UTC.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        key: TokenKey,
+        uses: ApiKeyUses,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._db, self._uses, self._now = db, uses, now
         self._sessions = Gathering(self._find_sessions)
         self._api_keys = Gathering(self._find_api_keys)
-        self._tokens: dict[str, TokenClaims] = {}
+        remember = lru_cache(maxsize=TOKENS_REMEMBERED_MAX)
+        self._claims_of = remember(partial(read_access_token, key=key))
 
     async def authenticate(self, secret: str | None) -> Caller:
         """The caller that an access token or an API key speaks for.
@@ -103,13 +116,9 @@ class Authenticator:
 
     def _read(self, token: str) -> TokenClaims:
         """What the token says; one that was read before cannot have become another's."""
-        claims = self._tokens.get(token)
-        if claims is not None and time.time() < claims.expires_at:
-            return claims
-        claims = read_access_token(token, key=self._key)
-        if len(self._tokens) >= TOKENS_REMEMBERED_MAX:
-            self._tokens.clear()
-        self._tokens[token] = claims
+        claims = self._claims_of(token)
+        if self._now() >= claims.expires_at:
+            raise TokenExpired
         return claims
 
     async def _by_api_key(self, secret: str) -> Caller:

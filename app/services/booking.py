@@ -78,17 +78,14 @@ async def book(
 ) -> dict[UserId, Decimal]:
     """Write the movements, in order, and return the balances they leave behind.
 
-    `known` are accounts that the caller has read already under the same lock, all that the
-    transfers name and that exist. `opened` and `closed` are the orders that the movements
-    are about, as they are from now on; `kept` are the answers to those that carried a key.
+    `known` are all the accounts that the transfers name, as the caller has read or made them
+    under the same lock; without it they exist and are read here. `opened` and `closed` are the
+    orders that the movements are about, as they are from now on; `kept` are the answers to
+    those that carried a key.
     Raises LedgerDisagrees and, where `locked` were only read, Overtaken.
     """
     transfers = [transfer for movement in movements for transfer in movement.transfers]
-    keys = keys_of(transfers)
-    accounts = dict(await get_accounts(conn, keys) if known is None else known)
-    missing = [key for key in keys if key not in accounts]
-    if missing:
-        accounts |= {a.key: a for a in await ledger.insert_accounts(conn, keys=missing)}
+    accounts = await get_accounts(conn, keys_of(transfers)) if known is None else known
     _check_cash(locked, accounts)
     postings, changed = post(transfers, accounts)
     balances: dict[UserId, Decimal] = {}

@@ -2,18 +2,24 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
+from app.core.security import TokenExpired, read_access_token
 from app.db.dao.users import Credentials
 from app.domain.access import ApiKeyId, Caller, Credential, CredentialKind, Scope, TokenRevoked
 from app.domain.api_keys import ApiKey
+from app.domain.instruments import Symbol
 from app.domain.users import UserGone, UserId, WrongCredentials
 from app.services.api_keys import MadeApiKey, make_api_key
-from app.services.authentication import USES_MAX, ApiKeyUses
+from app.services.authentication import USES_MAX, ApiKeyUses, Authenticator
+from app.services.decisions import Opening
 from app.services.sessions import IssuedTokens, begin_session
+from app.services.trading import preview
 from tests.conftest import Installation, Person
 from tests.integration.accounts import CHEAP_HASH, api_key, log_in, refresh, with_password
 from tests.integration.api.test_conventions import assert_is_error
+from tests.integration.books import priced
 
 
 async def test_no_session_begins_with_a_password_that_was_changed_meanwhile(
@@ -54,6 +60,39 @@ async def test_no_key_is_made_by_a_session_that_ended_meanwhile_or_for_a_user_wh
     with pytest.raises(UserGone):
         await make_api_key(db, gone, name="bot", scopes=[Scope.READ], expires_at=None)
     assert (await bob.client.get("/auth/api-keys")).json()["data"] == {"api_keys": []}
+
+
+async def test_nobody_who_is_gone_is_told_what_an_order_would_do(
+    installation: Installation,
+) -> None:
+    opening = Opening(
+        user_id=UserId(2**40),
+        symbol=Symbol("BTCUSDT"),
+        quantity=Decimal(1),
+        priced=priced("BTCUSDT", "2"),
+        request_id="gone",
+    )
+    with pytest.raises(UserGone):
+        await preview(installation.resources.db, opening)
+
+
+async def test_a_token_that_is_remembered_is_refused_from_the_second_that_it_expires(
+    installation: Installation, bob: Person
+) -> None:
+    resources = installation.resources
+    token = bob.client.headers["Authorization"].removeprefix("Bearer ")
+    expires_at = read_access_token(token, key=resources.token_key).expires_at
+    times = iter([expires_at - 0.1, expires_at - 0.1, expires_at])
+    authenticator = Authenticator(
+        resources.db,
+        key=resources.token_key,
+        uses=resources.api_key_uses,
+        now=lambda: next(times),
+    )
+    for _ in range(2):
+        assert (await authenticator.authenticate(token)).user == bob.user
+    with pytest.raises(TokenExpired):
+        await authenticator.authenticate(token)
 
 
 async def test_uses_that_wait_to_be_written_down_are_bounded_and_the_latest_wins(
