@@ -166,23 +166,32 @@ async def test_a_request_that_cannot_be_written_is_refused_alone(
 async def test_nobody_waits_for_a_user_whom_somebody_else_holds(
     counted: Counted, books: asyncpg.Connection
 ) -> None:
-    people = await counted.people(8)
-    held, *others = people
+    all_held, others = await counted.people(3), await counted.people(7)
+    desk = counted.running.app.state.resources.desk
     holder = await asyncpg.connect(**counted.running.address.connect_arguments())
     async with holder.transaction():
-        await holder.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", held.user.id)
-        waiting = [
-            asyncio.create_task(ask(held, DEPOSIT, key=next(_keys))),
-            asyncio.create_task(ask(held, DEPOSIT)),
-        ]
-        for person in others:
+        ids = [person.user.id for person in all_held]
+        await holder.execute("SELECT FROM users WHERE id = ANY($1) FOR UPDATE", ids)
+        *stayed, left = all_held
+        leaving = asyncio.create_task(desk.ask(deposit_of(left, "1")))
+        waiting = [asyncio.create_task(ask(held, DEPOSIT, key=next(_keys))) for held in stayed]
+        for person in others[:3]:
+            assert (await ask(person, DEPOSIT)).status_code == 200
+        waiting += [asyncio.create_task(ask(held, DEPOSIT)) for held in stayed]
+        leaving.cancel()
+        for person in others[3:]:
             assert (await ask(person, DEPOSIT)).status_code == 200
         assert not any(task.done() for task in waiting), "others were served meanwhile"
         answers = await asyncio.gather(*waiting)
-    assert_is_error(answers[0], 409, "request_in_progress")
-    assert_is_error(answers[1], 409, "concurrent_update")
-    assert await deposits_of(books, held) == 0
-    assert (await ask(held, DEPOSIT)).status_code == 200
+    for first in answers[:2]:
+        assert_is_error(first, 409, "request_in_progress")
+    for second in answers[2:]:
+        assert_is_error(second, 409, "concurrent_update")
+    assert leaving.cancelled()
+    for held in all_held:
+        assert await deposits_of(books, held) == 0
+        assert (await ask(held, DEPOSIT)).status_code == 200
+        assert await deposits_of(books, held) == 1
     await holder.close()
 
 

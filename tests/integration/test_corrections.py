@@ -20,6 +20,7 @@ from app.domain.ledger import (
 from app.domain.users import BalanceLimitExceeded, InsufficientBalance, LockedUser, UserId
 from app.services import corrections
 from app.services.audit import audit_users
+from app.services.booking import LedgerDisagrees
 from app.services.corrections import Reversal, reverse_transfer
 from app.services.decisions import Deposit, Withdrawal
 from tests.conftest import Installation, Person, new_person
@@ -141,6 +142,19 @@ async def test_a_correction_is_possible_while_order_entry_is_stopped(conn: Conne
         reason="a correction",
         request_id="owner",
     )
+
+
+async def test_nothing_is_reversed_where_the_balance_and_its_ledger_disagree(
+    conn: Connection,
+) -> None:
+    user_id = await insert_small_books(conn)
+    deposit = await transfer_of(conn, user_id, "deposit")
+    await conn.execute("UPDATE users SET balance = balance + 1 WHERE id = $1", user_id)
+    before = await lock(conn, user_id)
+    with pytest.raises(LedgerDisagrees, match="nothing was booked"):
+        await reverse(conn, user_id, deposit)
+    assert await transfer_of(conn, user_id, "reversal") is None
+    assert await lock(conn, user_id) == before
 
 
 async def test_a_reversal_is_committed_with_its_event_or_refused(

@@ -60,6 +60,21 @@ async def test_a_failure_goes_to_those_who_asked_with_it_and_to_nobody_later() -
     assert await gathering.ask(1) == 2
 
 
+async def test_a_failure_still_reaches_those_who_stayed_when_one_who_asked_has_left() -> None:
+    oracle = Oracle()
+    oracle.may_answer.clear()
+    gathering = Gathering(oracle.answer)
+    tasks = [asyncio.create_task(gathering.ask(number)) for number in (-1, 1, 2)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert oracle.batches == [[-1, 1, 2]]
+    tasks[0].cancel()
+    oracle.may_answer.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    kinds = [type(result) for result in results]
+    assert kinds == [asyncio.CancelledError, LookupError, LookupError]
+
+
 async def test_a_caller_who_leaves_disturbs_nobody() -> None:
     oracle = Oracle()
     oracle.may_answer.clear()

@@ -135,6 +135,11 @@ def test_an_account_that_never_did_anything_has_reasons_instead_of_numbers() -> 
     assert "no time" in reason(account_statistics(history(days=0)).exposure_time)
 
 
+def test_no_measure_makes_a_number_of_no_returns() -> None:
+    for measure in (annual_return, calmar, sharpe, sortino, volatility):
+        assert reason(measure([], periods_per_year=365)) == "there are no returns"
+
+
 def test_a_trade_without_money_leaves_no_return_to_speak_of() -> None:
     """A purchase so small that its cost rounds to zero, by an account with nothing."""
     dust = replace(order(1), buy_price=Decimal("1e-20"), quantity=Decimal("1e-20"))
