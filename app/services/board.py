@@ -197,19 +197,14 @@ class Following:
         After the first news others are waited for: `gather_seconds`, or until there is
         something about `enough` topics.
         """
-        try:
-            async with asyncio.timeout(seconds_max):
-                await self._is_told.wait()
-        except TimeoutError:
+        await _wait(self._is_told, seconds_max)
+        if not self._untaken:
+            self._is_told.clear()
             return
         self._enough = enough
         if gather_seconds > 0 and len(self._untaken) < enough:
             self._is_enough.clear()
-            try:
-                async with asyncio.timeout(gather_seconds):
-                    await self._is_enough.wait()
-            except TimeoutError:
-                pass
+            await _wait(self._is_enough, gather_seconds)
 
     def take_now(self, topics: Collection[Topic] | None = None) -> Mapping[Topic, Told]:
         """What is new and not taken yet, about these topics or all."""
@@ -232,6 +227,15 @@ class Following:
         joined = cast("Trades", waiting + news)  # or candles: one topic, one kind
         self.dropped += max(0, len(joined) - ROWS_UNTAKEN_MAX)
         return joined[-ROWS_UNTAKEN_MAX:]
+
+
+async def _wait(event: asyncio.Event, seconds_max: float) -> None:
+    """Until it is set, which it is when the time is over: unlike a timeout this cancels nothing."""
+    alarm = asyncio.get_running_loop().call_later(seconds_max, event.set)
+    try:
+        await event.wait()
+    finally:
+        alarm.cancel()
 
 
 def _merged(known: Trades, heard: Trades) -> tuple[Trades, Trades]:

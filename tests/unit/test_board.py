@@ -188,6 +188,33 @@ async def test_a_reader_is_told_what_is_known_first_and_nothing_after_they_left(
     assert await reader.take(seconds_max=0.01) == {}
 
 
+async def test_whoever_leaves_a_topic_takes_it_from_nobody_else(board: Board) -> None:
+    with board.follow([TICKER]) as one, board.follow([TICKER]) as other:
+        one.drop([TICKER, BOOK])
+        board.hear(TICKER, ticker("5"), received_at=1)
+        assert one.take_now() == {}
+        assert other.take_now().keys() == {TICKER}
+
+
+async def test_taking_one_topic_leaves_the_others_to_be_taken(board: Board) -> None:
+    with board.follow([TICKER, TRADES]) as reader:
+        board.hear(TICKER, ticker("5"), received_at=1)
+        board.hear(TRADES, (trade(1),), received_at=1)
+        assert reader.take_now([TICKER]).keys() == {TICKER}
+        assert (await reader.take(seconds_max=1)).keys() == {TRADES}
+
+
+async def test_who_waited_in_vain_waits_again_and_is_told_then(board: Board) -> None:
+    with board.follow([TICKER]) as reader:
+        assert await reader.take(seconds_max=0.01) == {}
+        taking = asyncio.create_task(reader.take(seconds_max=5))
+        await asyncio.sleep(0.02)
+        assert not taking.done()
+        board.hear(TICKER, ticker("5"), received_at=1)
+        async with asyncio.timeout(5):
+            assert (await taking).keys() == {TICKER}
+
+
 async def test_a_batch_ends_when_it_is_full_or_when_its_time_is_over(board: Board) -> None:
     topics = [Topic(SPOT, Symbol(f"S{number}"), Channel.TICKER) for number in range(3)]
     with board.follow(topics) as reader:
