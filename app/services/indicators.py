@@ -226,14 +226,15 @@ async def read_indicators(
     return IndicatorPage(
         candles=page,
         span=span,
-        rows=await asyncio.to_thread(_rows, page, span, wanted),
+        rows=await asyncio.to_thread(indicator_rows, page, span, wanted),
         next_cursor=end_at if more else None,
     )
 
 
-def _rows(
+def indicator_rows(
     page: CandlePage, span: Span, wanted: Sequence[Wanted]
 ) -> Sequence[tuple[datetime, Mapping[str, float]]]:
+    """What is known at each candle of the span, by member; those before it only warm up."""
     candles = [candle for candle in page.candles if candle.open_time < span.end_at]
     first = sum(candle.open_time < span.begin_at for candle in candles)
     rows: list[tuple[datetime, dict[str, float]]] = [

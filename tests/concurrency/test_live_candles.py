@@ -171,6 +171,64 @@ async def test_a_hole_that_cannot_be_filled_now_is_filled_later(clone: CloneData
     await conn.close()
 
 
+async def test_a_hole_that_grows_while_it_is_filled_is_filled_to_its_new_end(
+    clone: CloneDatabase,
+) -> None:
+    address = await clone()
+    conn = await asyncpg.connect(**address.connect_arguments())
+    grown: list[dict[Topic, Span]] = []
+
+    async def grow(_: Connection) -> None:
+        """Later candles close while the first of the missing ones are being stored."""
+        if asyncio.current_task() is filling and not grown:
+            grown.append(dict(keeping.holes))
+            await keeping.store({SPOT: (live(9),)})
+
+    async with (
+        replay(None, start="2025-06-02T00:10Z", speed=0) as exchange,
+        open_database(address, pool_size=2) as db,
+        venue_http_client(exchange.base_url) as http,
+    ):
+        source = BybitClient(http, timeout_seconds=10)
+        keeping = LiveCandles(db, source, fence=grow, retry_seconds=0.05)
+        filling = asyncio.create_task(keeping.fill_holes())
+        await keeping.store({SPOT: (live(0),)})
+        await keeping.store({SPOT: (live(6),)})
+        await eventually(lambda: not keeping.holes)
+        filling.cancel()
+        assert grown == [{SPOT: Span(begin_at=START + MINUTE, end_at=START + 6 * MINUTE)}]
+        assert list(await stored_of(conn)) == [START + n * MINUTE for n in range(10)]
+    await conn.close()
+
+
+async def test_what_closes_while_the_database_goes_away_is_a_hole_and_not_forgotten(
+    clone: CloneDatabase,
+) -> None:
+    address = await clone()
+    conn = await asyncpg.connect(**address.connect_arguments())
+    is_leaving = False
+
+    async def leave(borrowed: Connection) -> None:
+        if is_leaving:
+            await borrowed.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    async with (
+        replay(None, start="2025-06-02T00:10Z", speed=0) as exchange,
+        open_database(address, pool_size=2) as db,
+        venue_http_client(exchange.base_url) as http,
+    ):
+        keeping = LiveCandles(db, BybitClient(http, timeout_seconds=10), fence=leave)
+        await keeping.store({SPOT: (live(0),)})
+        is_leaving = True
+        await keeping.store({SPOT: (live(1),)})
+        is_leaving = False
+        assert list(await stored_of(conn)) == [START]
+        await keeping.store({SPOT: (live(2),)})
+        assert list(await stored_of(conn)) == [START, START + 2 * MINUTE]
+        assert keeping.holes[SPOT].begin_at == START + MINUTE
+    await conn.close()
+
+
 async def test_a_process_that_has_lost_its_lease_unawares_cannot_store_a_candle(
     clone: CloneDatabase,
 ) -> None:

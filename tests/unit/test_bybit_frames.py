@@ -154,6 +154,15 @@ def test_a_ticker_delta_before_the_snapshot_says_nothing() -> None:
     assert merge.apply({"lastPrice": "6"}, is_snapshot=True, venue_time_ms=2) is not None
 
 
+def test_there_is_no_ticker_before_a_last_price_and_what_was_said_before_is_kept() -> None:
+    merge = TickerMerge()
+    assert merge.apply({"bid1Price": "5"}, is_snapshot=True, venue_time_ms=1) is None
+    assert merge.apply({"lastPrice": ""}, is_snapshot=False, venue_time_ms=2) is None
+    ticker = merge.apply({"lastPrice": "6"}, is_snapshot=False, venue_time_ms=3)
+    assert ticker is not None
+    assert (ticker.last_price, ticker.bid) == (Decimal(6), Decimal(5))
+
+
 def test_an_empty_string_is_no_number_and_not_zero() -> None:
     merge = TickerMerge()
     ticker = merge.apply(

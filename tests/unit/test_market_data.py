@@ -7,10 +7,7 @@ import pytest
 from app.domain.circuits import CircuitState, VenueState
 from app.domain.errors import Unavailable, UpstreamUnavailable
 from app.domain.instruments import Category, Symbol, UnknownSymbol
-from app.domain.live import Channel, Ticker, TickerMerge, Topic
 from app.domain.quotes import Quote
-from app.services.board import Board
-from app.services.demand import Demand
 from app.services.market_data import MarketData, PricedQuote
 
 BTCUSDT = Symbol("BTCUSDT")
@@ -331,67 +328,3 @@ async def test_the_venues_state_can_be_read_without_asking_it() -> None:
     world = World()
     assert world.market.venue_state == world.venue.state
     assert world.venue.asked == []
-
-
-def streamed_world(age_seconds_max: float = 1.0) -> tuple[World, Board, Demand]:
-    world = World(age_seconds_max)
-    board = Board(venue="Fake", monotonic=world.clock)
-    demand = Demand(monotonic=world.clock)
-    world.market = MarketData(
-        world.venue,
-        price_age_seconds_max=age_seconds_max,
-        monotonic=world.clock,
-        board=board,
-        demand=demand,
-    )
-    return world, board, demand
-
-
-TICKER = Topic(SPOT, BTCUSDT, Channel.TICKER)
-
-
-def streamed(price: str) -> Ticker:
-    merge = TickerMerge()
-    ticker = merge.apply({"lastPrice": price}, is_snapshot=True, venue_time_ms=77)
-    assert ticker is not None
-    return ticker
-
-
-async def test_a_fresh_price_of_the_stream_costs_no_call_and_says_where_it_came_from() -> None:
-    world, board, _ = streamed_world()
-    board.hear(TICKER, streamed("5.50"), received_at=world.clock())
-    world.clock.seconds += 0.5
-    priced = await (await world.ask())
-    assert world.venue.asked == []
-    assert (priced.quote.price_text, priced.quote.upstream_time_ms) == ("5.50", 77)
-    assert (priced.age_seconds, priced.source) == (0.5, "Fake:stream")
-
-
-async def test_an_old_price_of_the_stream_is_not_used_and_the_venue_is_asked() -> None:
-    world, board, _ = streamed_world()
-    board.hear(TICKER, streamed("5.50"), received_at=world.clock())
-    world.clock.seconds += 1
-    asked = await world.ask()
-    await world.venue.answer(0, "6")
-    priced = await asked
-    assert (priced.quote.price, priced.source) == (Decimal(6), "Fake")
-
-
-async def test_a_maximum_of_zero_asks_the_venue_whatever_was_streamed() -> None:
-    world, board, _ = streamed_world(0)
-    board.hear(TICKER, streamed("5.50"), received_at=world.clock())
-    asked = await world.ask()
-    await world.venue.answer(0, "6")
-    assert (await asked).source == "Fake"
-
-
-async def test_what_was_quoted_is_wanted_from_the_stream_and_what_does_not_exist_is_not() -> None:
-    world, _, demand = streamed_world()
-    asked = await world.ask()
-    await world.venue.answer(0, "6")
-    await asked
-    failing = await world.ask(ETHUSDT)
-    await world.venue.fail(1, UnknownSymbol(ETHUSDT, SPOT))
-    with pytest.raises(UnknownSymbol):
-        await failing
-    assert demand.wanted() == {TICKER}

@@ -236,6 +236,10 @@ def test_many_values_take_several_notifications_of_at_most_a_hundred() -> None:
         '{"h":"x","t":1,"v":[["spot/BTCUSDT/dance/",0,1,{"":"ticker"}]]}',
         '{"h":"x","t":1,"v":[["spot/BTCUSDT/ticker/",0,1,{"":"ticker","last_price":"x"}]]}',
         '{"h":"x","t":1,"v":[["spot/BTCUSDT/ticker/",0,1,{"":"trade"}]]}',
+        (
+            '{"h":"x","t":1,"v":[["spot/BTCUSDT/trades/",0,1,{"":"trade","id":"1","price":"5",'
+            '"size":"1","is_buy":true,"venue_time_ms":1}]]}'
+        ),
         '{"h":"x","t":1,"v":[["spot/BTCUSDT/ticker/",null,1,{"":"ticker"}]]}',
     ],
 )
