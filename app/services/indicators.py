@@ -218,7 +218,9 @@ async def read_indicators(
     if begin_at is None:
         begin_at = advance(page.span.end_at, query.interval, -query.limit)
     elif begin_at > page.span.end_at:
-        raise CandleRangeRefused("from has to lie before to")
+        raise CandleRangeRefused(
+            f"from lies after the last closed candle, which ended at {page.span.end_at:%FT%TZ}"
+        )
     begin_at = max(begin_at, page.span.begin_at)
     end_at = min(page.span.end_at, advance(begin_at, query.interval, query.limit))
     more = end_at < page.span.end_at or page.next_cursor is not None

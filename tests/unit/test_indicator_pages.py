@@ -86,5 +86,5 @@ async def test_candles_before_the_span_warm_up_and_are_not_shown() -> None:
 async def test_a_range_that_begins_after_the_last_closed_candle_is_refused() -> None:
     reader = cast("CandleReader", HoleyReader(is_known=True))
     later = replace(QUERY, begin_at=hour(11), end_at=hour(12))
-    with pytest.raises(CandleRangeRefused):
+    with pytest.raises(CandleRangeRefused, match=r"after the last closed candle, which ended at 2"):
         await read_indicators(reader, later, [parse_wanted("sma:2")])
