@@ -34,6 +34,7 @@ from fastapi import FastAPI
 from tests.secrets_in_logs import SecretsInLogs
 
 SHARED_DATA = PROJECT.parent / "shared" / "data"
+LONG = {"test_stateful_model", "test_schemathesis", "test_kill_loop", "test_bench"}
 REPETITIVE = {"test_stateful_model", "test_bank", "test_cancelled_clients", "test_bench"}
 SECRET = "a secret of the tests, long enough for HS256"
 _numbers = itertools.count(1)
@@ -48,6 +49,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(SecretsInLogs(config))
     if os.environ.get("CI") and not SHARED_DATA.is_dir():
         pytest.exit(f"CI=true needs the recorded market data in {SHARED_DATA}", returncode=1)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, or one worker ends with it while the others have nothing."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
 
 
 @pytest.hookimpl(wrapper=True)
