@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -26,8 +26,20 @@ from tests.integration.api.test_conventions import assert_is_error
 from tests.serving import served
 
 RIGHT, WRONG = "correct horse", "wrong horse"
-CHEAP_HASH = bcrypt_sha256.using(rounds=4).hash(RIGHT)
+CHEAP_ROUNDS = 4
+CHEAP_HASH = bcrypt_sha256.using(rounds=CHEAP_ROUNDS).hash(RIGHT)
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cheap_hashes(installation: Installation) -> Iterator[None]:
+    """Hundreds of passwords are checked here, and outdated hashes renewed at the same price."""
+    resources = installation.app.state.resources
+    hasher = PasswordHasher(rounds=CHEAP_ROUNDS + 1)
+    installation.app.state.resources = replace(resources, passwords=hasher)
+    yield
+    installation.app.state.resources = resources
+    hasher.close()
 
 
 def new_address() -> str:
