@@ -16,7 +16,6 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD: Final = "(other)"
@@ -63,7 +62,7 @@ class _Requests(Collector):
             "Time from the first byte of a request to the last of its answer.",
             labels=("method", "route"),
         )
-        bounds = [floatToGoString(b) for b in (*REQUEST_SECONDS, float("inf"))]  # type: ignore[no-untyped-call]
+        bounds = [*(str(float(seconds)) for seconds in REQUEST_SECONDS), "+Inf"]
         for place, counts in self._buckets.items():
             cumulated = list(zip(bounds, accumulate(counts), strict=True))
             lasting.add_metric(place, cumulated, self._seconds[place])
@@ -74,8 +73,9 @@ class Metrics:
     """The counters and histograms of a process; `in_flight` are the requests it works on."""
 
     def __init__(self, *, version: str) -> None:
-        # One more series for each counter, which nobody reads.
-        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs says no types
+        # One more series for each counter, which nobody reads. The package is typed, but this
+        # function of it has no annotations, so that mypy takes any call of it for a mistake.
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.in_flight = 0
         self._requests = _Requests()

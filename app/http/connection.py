@@ -160,12 +160,12 @@ class GuardedConnection(HttpToolsProtocol):
         self._arrival: asyncio.TimerHandle | None = None
         self._delivery: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a request, unless there are too many who are waited for."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", transport))
         excess = len(self.connections) - self._limits.connections
         if excess > REFUSED_AT_ONCE_MAX:
-            transport.abort()
+            self.transport.abort()
         elif excess > 0:
             self._refuse(TOO_MANY_CONNECTIONS)
         else:

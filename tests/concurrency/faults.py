@@ -161,7 +161,8 @@ class Faults:
 def faulty_connections(faults: Faults) -> type[asyncpg.Connection]:
     """What to make a pool of; everything but the faults is real."""
 
-    class FaultyConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg says no types
+    # asyncpg comes without types: to mypy its class is Any, which strictly is no base class.
+    class FaultyConnection(asyncpg.Connection):  # type: ignore[misc]
         async def execute(self, query: str, *args: Any, **options: Any) -> Any:
             run = super().execute
             return await faults.around(self, query, lambda: run(query, *args, **options))
