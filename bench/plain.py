@@ -154,7 +154,9 @@ async def close_order(
     symbol: Annotated[OrderSymbol, Path()], user: CurrentUser, resources: ResourcesOf
 ) -> StandardResponse[OrderOut]:
     named = Symbol(symbol)
-    priced = await trading.close_price(resources.db, resources.market, user=user, symbol=named)
+    priced = await trading.close_price(
+        resources.db, resources.market, user_id=user.id, symbol=named
+    )
     order = await close(resources.db, user_id=user.id, symbol=named, price=priced.quote.price)
     return StandardResponse(data=OrderOut.of(order))
 

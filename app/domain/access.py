@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Final, NewType
 
 from app.domain.errors import Forbidden, Unauthenticated
-from app.domain.users import User
+from app.domain.users import User, UserGone, UserId
 
 SessionId = NewType("SessionId", int)
 ApiKeyId = NewType("ApiKeyId", int)
@@ -66,6 +66,41 @@ class Caller:
         if self.credential.kind is not CredentialKind.SESSION:
             raise SessionRequired
         return SessionId(self.credential.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Whom a good access token speaks for, unless its user or session has ended since."""
+
+    user_id: UserId
+    session_id: SessionId
+    email: str
+
+    @property
+    def credential(self) -> Credential:
+        """The session, as what proves who they are."""
+        return Credential(kind=CredentialKind.SESSION, id=self.session_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the database says now of the user and the session that a token names."""
+
+    email: str
+    role: Role
+    is_disabled: bool
+    is_session_live: bool
+
+
+def admit(claim: Claim, standing: Standing | None) -> frozenset[Scope]:
+    """What the caller may do. Raises UserGone, UserDisabled or TokenRevoked."""
+    if standing is None or standing.email.lower() != claim.email.lower():
+        raise UserGone
+    if standing.is_disabled:
+        raise UserDisabled
+    if not standing.is_session_live:
+        raise TokenRevoked
+    return SCOPES_OF[standing.role]
 
 
 class ScopeRequired(Forbidden):

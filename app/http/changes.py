@@ -12,10 +12,11 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
 from app.db.connection import Connection
+from app.domain.access import Claim
 from app.domain.answers import Answer, KeyedRequest
-from app.domain.errors import GoblinError
-from app.domain.users import LockedUser, User
-from app.http.dependencies import get_current_user
+from app.domain.errors import Conflict, GoblinError, NotFound, Refused, Unauthenticated
+from app.domain.users import LockedUser, UserId
+from app.http.dependencies import get_current_user, note_caller, sent_secret
 from app.http.errors import goblin_error_body, status_of
 from app.resources import Resources
 from app.services.decisions import Decision, MoneyRequest
@@ -39,14 +40,27 @@ def answer(model: BaseModel, *, status: int = 200) -> Answer:
 
 
 class Change:
-    """What a route makes its change with; a dependency of every route that changes something."""
+    """What a route makes its change with; a dependency of every route that changes something.
 
-    def __init__(self, request: Request, user: User, resources: Resources, key: str | None) -> None:
-        self.user = user
-        self.resources = resources
+    With a `claim` it is only known who the caller says they are: the desk finds out whether
+    that is so, together with what else it asks the database.
+    """
+
+    def __init__(
+        self, request: Request, user_id: UserId, key: str | None, *, claim: Claim | None = None
+    ) -> None:
+        self.user_id = user_id
+        self.resources: Resources = request.app.state.resources
         self.request_id: str = request.state.request_id
         self._request = request
         self._key = key
+        self._claim = claim
+
+    async def confirm(self) -> None:
+        """Find out who asks before anything else is refused. Raises kinds of Unauthenticated."""
+        if self._claim is not None:
+            await get_current_user(self._request)
+            self._claim = None
 
     async def run(
         self,
@@ -84,6 +98,8 @@ class Change:
         keyed = self._keyed(body, fallback_key)
         try:
             made = await self._prepare_and_settle(prepare, respond, keyed)
+        except Unauthenticated:
+            raise
         except GoblinError as error:
             self._count(order_action, error.code)
             raise
@@ -99,6 +115,7 @@ class Change:
         try:
             request = await prepare()
         except GoblinError as error:
+            await self.confirm()
             return await self._once(keyed).or_earlier(error)
         return await self._settle(request, respond, keyed)
 
@@ -108,8 +125,21 @@ class Change:
         respond: Callable[[Decision], Answer],
         keyed: KeyedRequest | None,
     ) -> Answer:
-        asked = Asked(request=request, keyed=keyed, respond=respond, refuse=self._refuse)
-        return await self.resources.desk.ask(asked)
+        asked = Asked(
+            request=request, claim=self._claim, keyed=keyed, respond=respond, refuse=self._refuse
+        )
+        try:
+            made = await self.resources.desk.ask(asked)
+        except (Refused, NotFound, Conflict):
+            self._note_caller()
+            raise
+        self._note_caller()
+        return made
+
+    def _note_caller(self) -> None:
+        """The desk has decided something for them, so they are who they say they are."""
+        if self._claim is not None:
+            note_caller(self._request, self._claim.user_id, self._claim.credential)
 
     def _count(self, order_action: str | None, outcome: str) -> None:
         if order_action is not None:
@@ -120,11 +150,11 @@ class Change:
         if key is None:
             return None
         return KeyedRequest(
-            user_id=self.user.id, key=key, fingerprint=_fingerprint(self._request, body)
+            user_id=self.user_id, key=key, fingerprint=_fingerprint(self._request, body)
         )
 
     def _once(self, keyed: KeyedRequest | None) -> Once:
-        return Once(db=self.resources.db, user_id=self.user.id, keyed=keyed, refuse=self._refuse)
+        return Once(db=self.resources.db, user_id=self.user_id, keyed=keyed, refuse=self._refuse)
 
     def _refuse(self, error: GoblinError) -> Answer:
         return Answer(
@@ -138,7 +168,7 @@ class Change:
         if made.is_replayed:
             headers["Idempotent-Replayed"] = "true"
         else:
-            self.resources.events.wake(self.user.id)
+            self.resources.events.wake(self.user_id)
         return Response(
             made.body, status_code=made.status, headers=headers, media_type="application/json"
         )
@@ -187,6 +217,33 @@ async def get_change(request: Request, _: IdempotencyKey = None) -> Change:
     The key is looked at here and not by its type: 401 comes before any complaint.
     """
     user = await get_current_user(request)
+    return Change(request, user.id, _sent_key(request))
+
+
+async def get_money_change(request: Request, _: IdempotencyKey = None) -> Change:
+    """The same for money, which the desk moves."""
+    return await get_change(request)
+
+
+async def claim_money_change(request: Request) -> Change:
+    """The same where nothing complains before the function is called (`http/short_way`).
+
+    Whether the token's user and session are still in force is left to the desk. Raises what
+    is known without the database.
+    """
+    claim = request.app.state.resources.authenticator.claim(sent_secret(request))
+    if claim is None:
+        return await get_change(request)
+    try:
+        key = _sent_key(request)
+    except RequestValidationError:
+        await get_current_user(request)
+        raise
+    return Change(request, claim.user_id, key, claim=claim)
+
+
+def _sent_key(request: Request) -> str | None:
+    """The Idempotency-Key. Raises RequestValidationError."""
     keys = request.headers.getlist("Idempotency-Key")
     key = keys[0] if keys else None
     is_repeated = len(set(keys)) > 1
@@ -200,7 +257,8 @@ async def get_change(request: Request, _: IdempotencyKey = None) -> Change:
         raise RequestValidationError(
             [{"loc": where, "msg": problem, "type": "string_pattern_mismatch"}]
         )
-    return Change(request, user, request.app.state.resources, key)
+    return key
 
 
 ChangeOf = Annotated[Change, Depends(get_change)]
+MoneyChangeOf = Annotated[Change, Depends(get_money_change)]

@@ -14,6 +14,7 @@ from app.domain.access import (
     ApiKeyExpired,
     Caller,
     ConflictingCredentials,
+    Credential,
     InvalidApiKey,
     Scope,
     ScopeRequired,
@@ -24,7 +25,7 @@ from app.domain.api_keys import API_KEY_PREFIX
 from app.domain.errors import NotFound
 from app.domain.ids import ID_MAX
 from app.domain.instants import in_utc, iso_instant
-from app.domain.users import User, UserGone
+from app.domain.users import User, UserGone, UserId
 from app.resources import Resources
 
 ID_DIGITS_MAX: Final = 4000
@@ -108,9 +109,15 @@ async def get_caller(request: Request) -> Caller:
     if known is not None:
         return known
     caller = await authenticate(request.app.state.resources, sent_secret(request))
-    request.state.user_id = caller.user.id
     request.state.caller = caller
+    note_caller(request, caller.user.id, caller.credential)
     return caller
+
+
+def note_caller(request: Request, user_id: UserId, credential: Credential) -> None:
+    """Say who asks to whoever logs and counts the request."""
+    request.state.user_id = user_id
+    request.state.credential = credential
 
 
 async def get_current_user(request: Request) -> User:

@@ -131,8 +131,7 @@ class RateLimit:
     def _learn(self, credential: bytes, state: dict[str, object], status: int) -> None:
         user_id = state.get("user_id")
         if user_id is not None:
-            caller = state.get("caller")
-            self._known[credential] = (user_id, getattr(caller, "credential", None))
+            self._known[credential] = (user_id, state.get("credential"))
             self._known.move_to_end(credential)
             if len(self._known) > CALLERS_MAX:
                 self._known.popitem(last=False)

@@ -16,7 +16,7 @@ from app.domain.answers import KeyReused, RequestInProgress
 from app.domain.circuits import PriceUnavailable
 from app.domain.errors import GoblinError, Invalid, UpstreamUnavailable
 from app.http.body_types import FORM_TYPES, JSON_TYPES, refuse_other_types
-from app.http.changes import get_change
+from app.http.changes import get_change, get_money_change
 from app.http.dependencies import AUTHENTICATING, UNAUTHENTICATED
 from app.http.exact_json import ExactRequest
 from app.http.openapi import (
@@ -171,7 +171,8 @@ def _failures(
 
 
 def _needs_caller(dependant: Dependant) -> bool:
-    return any(part.call in AUTHENTICATING or part.call is get_change for part in _flat(dependant))
+    asking = AUTHENTICATING | {get_change, get_money_change}
+    return any(part.call in asking for part in _flat(dependant))
 
 
 def _flat(dependant: Dependant) -> Iterator[Dependant]:

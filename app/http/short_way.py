@@ -23,10 +23,18 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.http.body_types import JSON_TYPES, refuse_other_types
+from app.http.changes import claim_money_change, get_money_change
 from app.http.errors import EXPECTED_ERRORS, answer_error
 from app.http.exact_json import ExactRequest
 
 _NOT_SENT: Final = object()
+
+HERE_INSTEAD: Final[Mapping[object, Callable[[Request], Awaitable[object]]]] = {
+    get_money_change: claim_money_change
+}
+"""What is asked for otherwise here: input is read before the function is called, so who asks may
+be found out together with what they ask for. What cannot be read goes FastAPI's way, where
+they are found out first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +120,7 @@ def short_way(route: APIRoute) -> ShortWay | None:
     for part in wanted.dependencies:
         if part.name is None or part.call is None or not _is_of_the_request_alone(part):
             return None
-        asked.append((part.name, part.call))
+        asked.append((part.name, HERE_INSTEAD.get(part.call, part.call)))
     is_plain = (
         isinstance(route.response_class, DefaultPlaceholder)
         and route.response_field is not None

@@ -22,7 +22,7 @@ from app.domain.orders import (
     OrderSymbolUnknown,
 )
 from app.domain.users import BalanceLimitExceeded, InsufficientBalance, UserId
-from app.http.changes import Change, ChangeOf
+from app.http.changes import Change, MoneyChangeOf
 from app.http.dependencies import AsOf, CurrentUser, PathId, ReadingUser, ResourcesOf, id_or_raise
 from app.http.routing import Router
 from app.http.slices import in_slices
@@ -76,7 +76,7 @@ _CLOSING = (OrderNotFound, BalanceLimitExceeded, *_UPSTREAM)
     errors=(*_OPENING, ClientOrderIdUsed),
     response_model=StandardResponse[OrderOut],
 )
-async def create_order(body: OrderCreate, change: ChangeOf) -> Response:
+async def create_order(body: OrderCreate, change: MoneyChangeOf) -> Response:
     """Buy at the venue's price of now; the balance falls by buyAggregate.
 
     A `client_order_id` makes the order safe to send again, as an Idempotency-Key does.
@@ -88,7 +88,7 @@ async def create_order(body: OrderCreate, change: ChangeOf) -> Response:
         await change.resources.listings.check_order(symbol, body.quantity, priced)
         return _opening(
             body,
-            user_id=change.user.id,
+            user_id=change.user_id,
             priced=priced,
             request_id=change.request_id,
         )
@@ -127,7 +127,7 @@ async def preview_order(
     response_model=StandardResponse[OrderOut],
 )
 async def close_order(
-    change: ChangeOf,
+    change: MoneyChangeOf,
     request: Request,
     body: Annotated[OrderClose | None, Body()] = None,
     symbol: Annotated[OrderSymbol | None, Query()] = None,
@@ -137,6 +137,7 @@ async def close_order(
     # Which of two a proxy or a program believes to have sold, nobody knows.
     is_repeated = len(set(request.query_params.getlist("symbol"))) > 1
     if len(named) != 1 or is_repeated:
+        await change.confirm()
         problem = "more than one symbol" if named else "no symbol"
         raise RequestValidationError(
             [
@@ -162,7 +163,7 @@ async def close_order_by_path(
     symbol: Annotated[
         OrderSymbol, Path(alias="id_or_symbol", openapi_examples={"ETHUSDT": {"value": "ETHUSDT"}})
     ],
-    change: ChangeOf,
+    change: MoneyChangeOf,
 ) -> Response:
     """Sell the active order of the symbol in the path."""
     return await _close(Symbol(symbol), change)
@@ -243,10 +244,10 @@ async def get_order(
 async def _close(symbol: Symbol, change: Change, body: OrderClose | None = None) -> Response:
     async def closing() -> Closing:
         priced = await trading.close_price(
-            change.resources.db, change.resources.market, user=change.user, symbol=symbol
+            change.resources.db, change.resources.market, user_id=change.user_id, symbol=symbol
         )
         return Closing(
-            user_id=change.user.id, symbol=symbol, priced=priced, request_id=change.request_id
+            user_id=change.user_id, symbol=symbol, priced=priced, request_id=change.request_id
         )
 
     return await change.settle_prepared(closing, _closed, body=body, order_action="close")

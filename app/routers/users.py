@@ -6,7 +6,7 @@ from app.db.connection import Connection
 from app.domain.answers import Answer
 from app.domain.ledger import BeforeTheLedger
 from app.domain.users import BalanceLimitExceeded, InsufficientBalance, LockedUser
-from app.http.changes import ChangeOf, answer
+from app.http.changes import ChangeOf, MoneyChangeOf, answer
 from app.http.dependencies import AsOf, CurrentUser, ResourcesOf
 from app.http.routing import Router
 from app.schemas.common import StandardResponse
@@ -34,9 +34,9 @@ async def get_me(
     errors=(BalanceLimitExceeded,),
     response_model=StandardResponse[UserOut],
 )
-async def deposit(body: Movement, change: ChangeOf) -> Response:
+async def deposit(body: Movement, change: MoneyChangeOf) -> Response:
     """Add paper cash."""
-    request = Deposit(user_id=change.user.id, amount=body.amount, request_id=change.request_id)
+    request = Deposit(user_id=change.user_id, amount=body.amount, request_id=change.request_id)
     return await change.settle(request, _balance, body=body)
 
 
@@ -47,9 +47,9 @@ async def deposit(body: Movement, change: ChangeOf) -> Response:
     errors=(InsufficientBalance,),
     response_model=StandardResponse[UserOut],
 )
-async def withdraw(body: Movement, change: ChangeOf) -> Response:
+async def withdraw(body: Movement, change: MoneyChangeOf) -> Response:
     """Take paper cash out."""
-    request = Withdrawal(user_id=change.user.id, amount=body.amount, request_id=change.request_id)
+    request = Withdrawal(user_id=change.user_id, amount=body.amount, request_id=change.request_id)
     return await change.settle(request, _balance, body=body)
 
 

@@ -8,7 +8,6 @@ from typing import Final
 
 from app.core.security import (
     NotAuthenticated,
-    TokenClaims,
     TokenExpired,
     TokenKey,
     hash_secret,
@@ -22,12 +21,13 @@ from app.domain.access import (
     ApiKeyExpired,
     ApiKeyId,
     Caller,
+    Claim,
     Credential,
     CredentialKind,
     InvalidApiKey,
     SessionId,
-    TokenRevoked,
     UserDisabled,
+    admit,
 )
 from app.domain.api_keys import API_KEY_PREFIX
 from app.domain.ids import ID_MAX
@@ -95,31 +95,31 @@ class Authenticator:
             raise NotAuthenticated
         if secret.startswith(API_KEY_PREFIX):
             return await self._by_api_key(secret)
-        return await self._by_token(secret)
+        return await self._by_token(self._claim(secret))
 
-    async def _by_token(self, token: str) -> Caller:
-        claims = self._read(token)
-        if not 1 <= claims.user_id <= ID_MAX:
-            raise UserGone
-        found = await self._sessions.ask((claims.user_id, claims.session_id))
-        if found is None or found.user.email.lower() != claims.email.lower():
-            raise UserGone
-        if found.is_disabled:
-            raise UserDisabled
-        if not found.is_session_live:
-            raise TokenRevoked
-        return Caller(
-            user=found.user,
-            credential=Credential(kind=CredentialKind.SESSION, id=claims.session_id),
-            scopes=SCOPES_OF[found.role],
-        )
+    def claim(self, secret: str | None) -> Claim | None:
+        """What an access token says, to be held against the database by whoever asks it anyway.
 
-    def _read(self, token: str) -> TokenClaims:
+        None for an API key, which says nothing by itself. Raises Unauthenticated kinds.
+        """
+        if not secret:
+            raise NotAuthenticated
+        return None if secret.startswith(API_KEY_PREFIX) else self._claim(secret)
+
+    async def _by_token(self, claim: Claim) -> Caller:
+        found = await self._sessions.ask((claim.user_id, claim.session_id))
+        scopes = admit(claim, None if found is None else found.standing)
+        assert found is not None, "nobody else is admitted"
+        return Caller(user=found.user, credential=claim.credential, scopes=scopes)
+
+    def _claim(self, token: str) -> Claim:
         """What the token says; one that was read before cannot have become another's."""
         claims = self._claims_of(token)
         if self._now() >= claims.expires_at:
             raise TokenExpired
-        return claims
+        if not 1 <= claims.user_id <= ID_MAX:
+            raise UserGone
+        return Claim(user_id=claims.user_id, session_id=claims.session_id, email=claims.email)
 
     async def _by_api_key(self, secret: str) -> Caller:
         found = await self._api_keys.ask(hash_secret(secret))

@@ -87,9 +87,9 @@ async def refresh(db: Database, *, refresh_token: str, key: TokenKey) -> IssuedT
             conn, user_ids=[user_id], session_ids=[session_id]
         )
         found = found_users[user_id, session_id]  # a session has a user
-        if found.is_disabled:
+        if found.standing.is_disabled:
             raise UserDisabled
-        return await _issue(conn, found.user, found.role, session_id, key)
+        return await _issue(conn, found.user, found.standing.role, session_id, key)
 
     issued = await db.run_in_transaction(work)
     if issued is None:

@@ -11,8 +11,9 @@ from typing import TypeAlias
 
 from app.db.connection import Connection
 from app.db.dao.grounds import Ground, get_ground
+from app.domain.access import Claim, Scope, admit
 from app.domain.answers import Answer, KeptAnswer, KeyedRequest, KeyReused
-from app.domain.errors import Conflict, GoblinError, NotFound, Refused
+from app.domain.errors import Conflict, GoblinError, NotFound, Refused, Unauthenticated
 from app.domain.users import UserGone, UserId
 from app.services.booking import book
 from app.services.decisions import (
@@ -30,9 +31,14 @@ Verdict: TypeAlias = Answer | GoblinError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A request for money to move, and how its outcome is put into words."""
+    """A request for money to move, and how its outcome is put into words.
+
+    With a `claim` nobody has yet asked the database whether it is true; without one the caller
+    is known.
+    """
 
     request: MoneyRequest
+    claim: Claim | None = None
     keyed: KeyedRequest | None
     respond: Callable[[Decision], Answer]
     refuse: Callable[[GoblinError], Answer]
@@ -92,6 +98,12 @@ def _judge(
     keyed = asked.keyed
     if asked.request.user_id not in books:
         return UserGone(), None
+    if asked.claim is not None:
+        try:
+            scopes = admit(asked.claim, ground.standings.get(asked.claim))
+        except Unauthenticated as stranger:
+            return stranger, None
+        assert Scope.TRADE in scopes, "whoever logs in may trade"
     stored = None if keyed is None else ground.stored_answers.get((keyed.user_id, keyed.key))
     if keyed is not None and stored is not None:
         return stored.answer if stored.fingerprint == keyed.fingerprint else KeyReused(), None
@@ -124,4 +136,5 @@ async def _ground(conn: Connection, batch: Sequence[Asked]) -> Ground:
             if opening.client_order_id is not None
         ],
         keyed=[asked.keyed for asked in batch if asked.keyed is not None],
+        claims=[asked.claim for asked in batch if asked.claim is not None],
     )

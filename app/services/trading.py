@@ -13,7 +13,7 @@ from app.domain.audit import LedgerStopped
 from app.domain.errors import GoblinError
 from app.domain.instruments import Category, Symbol, UnknownSymbol
 from app.domain.orders import OrderId, OrderNotFound, OrderSymbolUnknown
-from app.domain.users import User, UserGone
+from app.domain.users import UserGone, UserId
 from app.services.decisions import Books, Opening, accounts_of, decide
 from app.services.market_data import MarketData, PricedQuote
 
@@ -40,6 +40,7 @@ async def preview(db: Database, opening: Opening) -> Preview:
             closings=[],
             client_order_ids=[(opening.user_id, opening.client_order_id or "")],
             keyed=[],
+            claims=[],
         )
     holder = ground.users.get(opening.user_id)
     if holder is None:
@@ -81,16 +82,14 @@ async def fill_price(market: MarketData, symbol: Symbol) -> PricedQuote:
 
 
 async def close_price(
-    db: Database, market: MarketData, *, user: User, symbol: Symbol
+    db: Database, market: MarketData, *, user_id: UserId, symbol: Symbol
 ) -> PricedQuote:
     """The price to close at; OrderNotFound before any price is fetched."""
     known = market.known(symbol, Category.SPOT)
     if known is not None:
         return known  # nothing is fetched: the desk finds out whether there is an order
     async with db.connection() as conn:
-        has_order = await orders.has_active_order(
-            conn, user_id=user.id, epoch=user.epoch, symbol=symbol
-        )
+        has_order = await orders.has_active_order(conn, user_id=user_id, symbol=symbol)
     if not has_order:
         raise OrderNotFound(symbol)
     return await fill_price(market, symbol)

@@ -76,7 +76,21 @@ DAY, NEXT_DAY = datetime(2025, 2, 1, tzinfo=UTC), datetime(2025, 2, 2, tzinfo=UT
 HOT: dict[tuple[str, str], tuple[list[object], str]] = {
     **{
         ("grounds", f"get_ground {index}"): (
-            ["{77}", ["cash"], ["USD"], 1, "{77}", ["S3"], "{77}", ["a"], "{77}", ["k1"], "{77}"],
+            [
+                "{77}",
+                ["cash"],
+                ["USD"],
+                1,
+                "{77}",
+                ["S3"],
+                "{77}",
+                ["a"],
+                "{77}",
+                ["k1"],
+                "{77}",
+                "{77}",
+                "{770}",
+            ],
             index,
         )
         for index in (
@@ -85,6 +99,7 @@ HOT: dict[tuple[str, str], tuple[list[object], str]] = {
             "transact_one_active_per_symbol",
             "transact_client_order_key",
             "idempotency_keys_pkey",
+            "sessions_pkey",
         )
     },
     ("callers", "get_users_with_sessions"): (["{77}", "{770}"], "sessions_pkey"),
@@ -101,7 +116,7 @@ HOT: dict[tuple[str, str], tuple[list[object], str]] = {
     ("users", "get_credentials"): (["person77@example.com"], "users_email_lower_key"),
     ("users", "lock_users"): ([[77]], "users_pkey"),
     ("users", "lock_free_users"): ([[77]], "users_pkey"),
-    ("orders", "has_active_order"): ([77, 1, "S3"], "transact_one_active_per_symbol"),
+    ("orders", "has_active_order"): ([77, "S3"], "transact_one_active_per_symbol"),
     ("orders", "get_orders"): ([77, 1, None, None, 50, 0], "transact_user_list"),
     ("orders", "count_orders"): ([77, 1, None, "S3"], "transact_user_symbol_list"),
     ("orders", "get_unique_order_symbols"): ([77, 1], "transact_user_symbol_list"),

@@ -69,6 +69,9 @@ async def test_a_lone_request_is_one_statement_that_reads_and_one_that_writes(
     counted.faults.seen = 0
     await desk.ask(deposit_of(person, "1"))
     assert counted.faults.seen == 2
+    counted.faults.seen = 0
+    assert (await ask(person, DEPOSIT)).status_code == 200
+    assert counted.faults.seen == 2, "who asks is found out by the same that reads"
 
 
 async def test_fifty_at_once_need_hardly_more_statements_than_one(

@@ -6,18 +6,16 @@ from datetime import datetime
 
 from app.db.arrays import number_array
 from app.db.connection import Connection, Row
-from app.domain.access import ApiKeyId, Role, Scope, SessionId
+from app.domain.access import ApiKeyId, Role, Scope, SessionId, Standing
 from app.domain.users import User, UserId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundUser:
-    """A user, and whether their account and the session asked about are in force."""
+    """A user, and how they and the session asked about stand."""
 
     user: User
-    role: Role
-    is_disabled: bool
-    is_session_live: bool
+    standing: Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +62,12 @@ async def get_users_with_sessions(
     return {
         (UserId(row["id"]), SessionId(row["session_id"])): FoundUser(
             user=_user(row),
-            role=Role(row["role"]),
-            is_disabled=row["is_disabled"],
-            is_session_live=row["is_session_live"],
+            standing=Standing(
+                email=row["email"],
+                role=Role(row["role"]),
+                is_disabled=row["is_disabled"],
+                is_session_live=row["is_session_live"],
+            ),
         )
         for row in rows
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 from app.db.arrays import number_array
 from app.db.connection import Connection
+from app.domain.access import Claim, Role, Standing
 from app.domain.answers import Answer, KeyedRequest, StoredAnswer
 from app.domain.instruments import Symbol
 from app.domain.ledger import Account, AccountId, AccountKey, AccountKind, Asset
@@ -34,6 +35,8 @@ class Ground:
     used_client_order_ids: set[tuple[UserId, str]]
     stored_answers: dict[tuple[UserId, str], StoredAnswer]
     """By user and idempotency key."""
+    standings: dict[Claim, Standing]
+    """Of those whose users exist."""
 
 
 async def get_ground(
@@ -45,8 +48,12 @@ async def get_ground(
     closings: Sequence[tuple[UserId, Symbol]],
     client_order_ids: Sequence[tuple[UserId, str]],
     keyed: Sequence[KeyedRequest],
+    claims: Sequence[Claim],
 ) -> Ground:
-    """Everything at once; accounts are asked for by kind and asset, `closings` by symbol."""
+    """Everything at once; accounts are asked for by kind and asset, `closings` by symbol.
+
+    So is what the tokens of the requests claim: no order asks a question more for it.
+    """
     row = await conn.fetchrow(
         """
         SELECT clock_timestamp() AS at,
@@ -101,7 +108,16 @@ async def get_ground(
                     SELECT asked.user_id, asked.key
                     FROM unnest($9::text::bigint[], $10::text[]) AS asked (user_id, key)
                 )
-            ) AS stored_answers
+            ) AS stored_answers,
+            ARRAY(
+                SELECT ROW(claimed.number, users.email, users.role,
+                    users.disabled_at IS NOT NULL, coalesce(sessions.user_id = users.id, false))
+                FROM unnest($12::text::bigint[], $13::text::bigint[])
+                    WITH ORDINALITY AS claimed (user_id, session_id, number)
+                JOIN users ON users.id = claimed.user_id
+                LEFT JOIN sessions
+                    ON sessions.id = claimed.session_id AND sessions.revoked_at IS NULL
+            ) AS standings
         """,
         number_array(user_id for user_id, _, _ in accounts),
         [kind for _, kind, _ in accounts],
@@ -114,6 +130,8 @@ async def get_ground(
         number_array(request.user_id for request in keyed),
         [request.key for request in keyed],
         number_array(user_ids),
+        number_array(claim.user_id for claim in claims),
+        number_array(claim.session_id for claim in claims),
     )
     assert row is not None, "it is one row"
     is_ledger_stopped = row["is_ledger_stopped"]
@@ -140,6 +158,12 @@ async def get_ground(
                 answer=Answer(status=status, body=body, is_replayed=True),
             )
             for user_id, key, fingerprint, status, body in row["stored_answers"]
+        },
+        standings={
+            claims[number - 1]: Standing(
+                email=email, role=Role(role), is_disabled=is_disabled, is_session_live=is_live
+            )
+            for number, email, role, is_disabled, is_live in row["standings"]
         },
     )
 

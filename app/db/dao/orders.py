@@ -28,19 +28,17 @@ def _order(row: Row) -> Order:
     )
 
 
-async def has_active_order(
-    conn: Connection, *, user_id: UserId, epoch: int, symbol: Symbol
-) -> bool:
-    """Whether there is something to close."""
+async def has_active_order(conn: Connection, *, user_id: UserId, symbol: Symbol) -> bool:
+    """Whether there is something to close, in the user's present epoch."""
     found: bool = await conn.fetchval(
         """
         SELECT EXISTS (
             SELECT FROM transact
-            WHERE user_id = $1 AND epoch = $2 AND symbol = $3 AND status = 1
+            JOIN users ON users.id = transact.user_id AND users.epoch = transact.epoch
+            WHERE transact.user_id = $1 AND transact.symbol = $2 AND transact.status = 1
         )
         """,
         user_id,
-        epoch,
         symbol,
     )
     return found

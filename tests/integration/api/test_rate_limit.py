@@ -95,6 +95,14 @@ async def test_a_good_credential_has_a_quota_of_its_own_wherever_it_comes_from(
         assert_is_error(await client.get("/users/me"), 429)
 
 
+async def test_a_credential_is_known_by_what_it_has_moved_too(limited: Installation) -> None:
+    good = await authorization(limited)
+    async with client_at(limited, "192.0.2.8", Authorization=good) as client:
+        await client.post("/users/me/withdraw", json={"amount": "11"})  # it has ten
+        answered = await client.post("/users/me/deposit", json={"amount": "1"})
+    assert answered.headers["ratelimit-policy"] == '"credential";q=5;w=60'
+
+
 async def test_a_credential_that_was_revoked_counts_for_the_address_again(
     limited: Installation,
 ) -> None:

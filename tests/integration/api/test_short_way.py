@@ -8,7 +8,7 @@ from app.core.config import Settings
 from app.http.short_way import ShortWays, short_way
 from app.main import ROUTERS, create_app
 from fastapi.routing import APIRoute
-from tests.conftest import Installation, Person
+from tests.conftest import Installation, Person, new_person
 from tests.integration.api.test_conventions import routes
 
 FASTAPIS_WAY: Final = {
@@ -54,6 +54,7 @@ async def test_the_short_way_answers_to_the_letter_as_fastapi_does(
     without.state.resources = installation.resources
     transport = httpx.ASGITransport(without, raise_app_exceptions=False)
     token = {"Authorization": ada.client.headers["Authorization"]}
+    ended = {"Authorization": await _of_an_ended_session(installation)}
     statuses = set()
     async with httpx.AsyncClient(transport=transport, base_url="http://goblin") as fastapi:
         for method, path in routes():
@@ -61,7 +62,9 @@ async def test_the_short_way_answers_to_the_letter_as_fastapi_does(
                 continue
             asked: list[tuple[str, dict[str, str], bytes]] = [(path, {}, b""), (path, token, b"")]
             asked += [(f"{path}?{query}", token, b"") for query in QUERIES]
+            asked += [(path, ended, b""), (f"{path}?{QUERIES[0]}", ended, b"")]
             if method != "GET":
+                asked += [(path, headers | ended, body) for headers, body in BODIES]
                 asked += [(path, JSON, body) for body in (b"{}", b"{nonsense")]
                 asked += [(path, headers | token, body) for headers, body in BODIES]
             for url, headers, body in asked:
@@ -73,6 +76,12 @@ async def test_the_short_way_answers_to_the_letter_as_fastapi_does(
                 assert _shown(ours) == _shown(theirs), (method, url, headers, body)
                 statuses.add(ours.status_code)
     assert statuses >= {200, 400, 401, 404, 415, 422}
+
+
+async def _of_an_ended_session(installation: Installation) -> str:
+    somebody = await new_person(installation)
+    assert (await somebody.client.post("/auth/logout")).status_code == 200
+    return somebody.client.headers["Authorization"]
 
 
 def _shown(response: httpx.Response) -> tuple[int, list[tuple[str, str]], str]:

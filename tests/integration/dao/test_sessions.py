@@ -58,5 +58,5 @@ async def test_a_session_speaks_for_nobody_but_its_own_user(conn: Connection) ->
     found = await callers.get_users_with_sessions(
         conn, user_ids=[ada, bob], session_ids=[session_id, session_id]
     )
-    assert found[ada, session_id].is_session_live
-    assert not found[bob, session_id].is_session_live
+    assert found[ada, session_id].standing.is_session_live
+    assert not found[bob, session_id].standing.is_session_live
