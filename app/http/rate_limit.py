@@ -65,8 +65,8 @@ class Quota:
             return Verdict(
                 is_allowed=False,
                 remaining=0,
-                whole_in_seconds=math.ceil(before - now),
-                retry_after_seconds=max(math.ceil(after - now - WINDOW_SECONDS), 1),
+                whole_in_seconds=math.ceil(before - now - _NO_REMAINDER),
+                retry_after_seconds=max(math.ceil(after - now - WINDOW_SECONDS - _NO_REMAINDER), 1),
             )
         self._full_at[key] = after
         self._full_at.move_to_end(key)

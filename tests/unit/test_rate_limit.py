@@ -62,6 +62,7 @@ def test_no_pace_gets_more_than_the_quota_and_what_came_back(
             assert 0 <= verdict.remaining < per_minute
             assert 0 <= verdict.whole_in_seconds <= math.ceil(WINDOW_SECONDS)
             assert (verdict.retry_after_seconds == 0) == verdict.is_allowed
+            assert verdict.retry_after_seconds <= math.ceil(WINDOW_SECONDS / per_minute)
     assert allowed <= per_minute * (1 + (now - 1000.0) / WINDOW_SECONDS) + 1e-3
 
 
