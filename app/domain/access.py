@@ -70,37 +70,45 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Whom a good access token speaks for, unless its user or session has ended since."""
+    """Whom a credential speaks for, unless the user, the session or the key has ended since."""
 
     user_id: UserId
-    session_id: SessionId
-    email: str
-
-    @property
-    def credential(self) -> Credential:
-        """The session, as what proves who they are."""
-        return Credential(kind=CredentialKind.SESSION, id=self.session_id)
+    credential: Credential
+    email: str | None = None
+    """What the token says; a key says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What the database says now of the user and the session that a token names."""
+    """What the database says now of a session or a key that exists, and of its user."""
 
     email: str
     role: Role
     is_disabled: bool
-    is_session_live: bool
+    is_session_live: bool = True
+    is_key_expired: bool = False
+    scopes: frozenset[Scope] = frozenset(Scope)
+    """Those of a key; a session has all of its user's."""
+
+    def allowed(self) -> frozenset[Scope]:
+        """What the caller may do. Raises UserDisabled, ApiKeyExpired or TokenRevoked."""
+        if self.is_disabled:
+            raise UserDisabled
+        if self.is_key_expired:
+            raise ApiKeyExpired
+        if not self.is_session_live:
+            raise TokenRevoked
+        return SCOPES_OF[self.role] & self.scopes
 
 
 def admit(claim: Claim, standing: Standing | None) -> frozenset[Scope]:
-    """What the caller may do. Raises UserGone, UserDisabled or TokenRevoked."""
-    if standing is None or standing.email.lower() != claim.email.lower():
+    """What the caller may do. Raises UserGone, InvalidApiKey and as `Standing.allowed`."""
+    if claim.email is None:
+        if standing is None:
+            raise InvalidApiKey
+    elif standing is None or standing.email.lower() != claim.email.lower():
         raise UserGone
-    if standing.is_disabled:
-        raise UserDisabled
-    if not standing.is_session_live:
-        raise TokenRevoked
-    return SCOPES_OF[standing.role]
+    return standing.allowed()
 
 
 class ScopeRequired(Forbidden):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Final
 
@@ -12,9 +13,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
 from app.db.connection import Connection
-from app.domain.access import Claim
+from app.domain.access import ApiKeyId, Claim, CredentialKind
 from app.domain.answers import Answer, KeyedRequest
-from app.domain.errors import Conflict, GoblinError, NotFound, Refused, Unauthenticated
+from app.domain.errors import Conflict, Forbidden, GoblinError, NotFound, Refused, Unauthenticated
 from app.domain.users import LockedUser, UserId
 from app.http.dependencies import get_current_user, note_caller, sent_secret
 from app.http.errors import goblin_error_body, status_of
@@ -98,7 +99,7 @@ class Change:
         keyed = self._keyed(body, fallback_key)
         try:
             made = await self._prepare_and_settle(prepare, respond, keyed)
-        except Unauthenticated:
+        except (Unauthenticated, Forbidden):
             raise
         except GoblinError as error:
             self._count(order_action, error.code)
@@ -130,7 +131,7 @@ class Change:
         )
         try:
             made = await self.resources.desk.ask(asked)
-        except (Refused, NotFound, Conflict):
+        except (Refused, NotFound, Conflict, Forbidden):
             self._note_caller()
             raise
         self._note_caller()
@@ -138,8 +139,12 @@ class Change:
 
     def _note_caller(self) -> None:
         """The desk has decided something for them, so they are who they say they are."""
-        if self._claim is not None:
-            note_caller(self._request, self._claim.user_id, self._claim.credential)
+        if self._claim is None:
+            return
+        credential = self._claim.credential
+        note_caller(self._request, self._claim.user_id, credential)
+        if credential.kind is CredentialKind.API_KEY:
+            self.resources.api_key_uses.note(ApiKeyId(credential.id), at=datetime.now(UTC))
 
     def _count(self, order_action: str | None, outcome: str) -> None:
         if order_action is not None:
@@ -228,8 +233,8 @@ async def get_money_change(request: Request, _: IdempotencyKey = None) -> Change
 async def claim_money_change(request: Request) -> Change:
     """The same where nothing complains before the function is called (`http/short_way`).
 
-    Whether the token's user and session are still in force is left to the desk. Raises what
-    is known without the database.
+    Whether the user and the session or key are still in force is left to the desk. Raises
+    what is known without the database.
     """
     claim = request.app.state.resources.authenticator.claim(sent_secret(request))
     if claim is None:

@@ -1,6 +1,7 @@
 """From what was sent to who is asking."""
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -17,8 +18,6 @@ from app.db.dao import api_keys, callers
 from app.db.dao.callers import FoundKey, FoundUser
 from app.db.database import Database
 from app.domain.access import (
-    SCOPES_OF,
-    ApiKeyExpired,
     ApiKeyId,
     Caller,
     Claim,
@@ -26,7 +25,6 @@ from app.domain.access import (
     CredentialKind,
     InvalidApiKey,
     SessionId,
-    UserDisabled,
     admit,
 )
 from app.domain.api_keys import API_KEY_PREFIX
@@ -37,8 +35,8 @@ from app.services.gathering import Gathering
 USE_NOTED_EVERY: Final = timedelta(minutes=1)
 USES_MAX: Final = 10_000
 """Most keys that are remembered until their use is written down."""
-TOKENS_REMEMBERED_MAX: Final = 5_000
-"""Whose signature need not be computed again."""
+SECRETS_REMEMBERED_MAX: Final = 5_000
+"""Tokens whose signature need not be computed again, and keys whose owner is known."""
 
 
 class ApiKeyUses:
@@ -46,9 +44,14 @@ class ApiKeyUses:
 
     def __init__(self) -> None:
         self._used_at: dict[ApiKeyId, datetime] = {}
+        self._written: dict[ApiKeyId, datetime] = {}
 
-    def note(self, key_id: ApiKeyId, *, at: datetime, noted_at: datetime | None) -> None:
-        """Remember a use, unless one was written down (`noted_at`) less than a minute ago."""
+    def note(self, key_id: ApiKeyId, *, at: datetime, noted_at: datetime | None = None) -> None:
+        """Remember a use, unless one was written down less than a minute ago.
+
+        By this process, that is, or at `noted_at` as the caller has read.
+        """
+        noted_at = noted_at or self._written.get(key_id)
         if noted_at is not None and at - noted_at < USE_NOTED_EVERY:
             return
         if key_id in self._used_at or len(self._used_at) < USES_MAX:
@@ -64,6 +67,12 @@ class ApiKeyUses:
         for key_id, at in noted.items():
             if self._used_at.get(key_id) == at:
                 del self._used_at[key_id]
+        newest = max(noted.values())
+        self._written = {
+            key_id: at
+            for key_id, at in (self._written | noted).items()
+            if newest - at < USE_NOTED_EVERY
+        }
 
 
 class Authenticator:
@@ -79,12 +88,15 @@ class Authenticator:
         key: TokenKey,
         uses: ApiKeyUses,
         now: Callable[[], float] = time.time,
+        remembered_max: int = SECRETS_REMEMBERED_MAX,
     ) -> None:
         self._db, self._uses, self._now = db, uses, now
+        self._remembered_max = remembered_max
         self._sessions = Gathering(self._find_sessions)
         self._api_keys = Gathering(self._find_api_keys)
-        remember = lru_cache(maxsize=TOKENS_REMEMBERED_MAX)
+        remember = lru_cache(maxsize=remembered_max)
         self._claims_of = remember(partial(read_access_token, key=key))
+        self._keys: OrderedDict[bytes, Claim] = OrderedDict()
 
     async def authenticate(self, secret: str | None) -> Caller:
         """The caller that an access token or an API key speaks for.
@@ -100,14 +112,17 @@ class Authenticator:
     def claim(self, secret: str | None) -> Claim | None:
         """What an access token says, to be held against the database by whoever asks it anyway.
 
-        None for an API key, which says nothing by itself. Raises Unauthenticated kinds.
+        An API key says nothing by itself: None, unless it has been seen here, for it never
+        becomes another's. Raises Unauthenticated kinds.
         """
         if not secret:
             raise NotAuthenticated
-        return None if secret.startswith(API_KEY_PREFIX) else self._claim(secret)
+        if secret.startswith(API_KEY_PREFIX):
+            return self._keys.get(hash_secret(secret))
+        return self._claim(secret)
 
     async def _by_token(self, claim: Claim) -> Caller:
-        found = await self._sessions.ask((claim.user_id, claim.session_id))
+        found = await self._sessions.ask((claim.user_id, SessionId(claim.credential.id)))
         scopes = admit(claim, None if found is None else found.standing)
         assert found is not None, "nobody else is admitted"
         return Caller(user=found.user, credential=claim.credential, scopes=scopes)
@@ -119,22 +134,21 @@ class Authenticator:
             raise TokenExpired
         if not 1 <= claims.user_id <= ID_MAX:
             raise UserGone
-        return Claim(user_id=claims.user_id, session_id=claims.session_id, email=claims.email)
+        session = Credential(kind=CredentialKind.SESSION, id=claims.session_id)
+        return Claim(user_id=claims.user_id, credential=session, email=claims.email)
 
     async def _by_api_key(self, secret: str) -> Caller:
-        found = await self._api_keys.ask(hash_secret(secret))
+        key_hash = hash_secret(secret)
+        found = await self._api_keys.ask(key_hash)
         if found is None:
             raise InvalidApiKey
-        if found.is_disabled:
-            raise UserDisabled
-        if found.is_expired:
-            raise ApiKeyExpired
+        key = Credential(kind=CredentialKind.API_KEY, id=found.key_id)
+        scopes = found.standing.allowed()
         self._uses.note(found.key_id, at=datetime.now(UTC), noted_at=found.last_used_at)
-        return Caller(
-            user=found.user,
-            credential=Credential(kind=CredentialKind.API_KEY, id=found.key_id),
-            scopes=SCOPES_OF[found.role].intersection(found.scopes),
-        )
+        self._keys[key_hash] = Claim(user_id=found.user.id, credential=key)
+        if len(self._keys) > self._remembered_max:
+            self._keys.popitem(last=False)
+        return Caller(user=found.user, credential=key, scopes=scopes)
 
     async def _find_sessions(
         self, asked: Sequence[tuple[UserId, SessionId]]

@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 from app.db.connection import Connection
 from app.db.dao.grounds import Ground, get_ground
-from app.domain.access import Claim, Scope, admit
+from app.domain.access import Claim, Scope, ScopeRequired, admit
 from app.domain.answers import Answer, KeptAnswer, KeyedRequest, KeyReused
-from app.domain.errors import Conflict, GoblinError, NotFound, Refused, Unauthenticated
+from app.domain.errors import Conflict, Forbidden, GoblinError, NotFound, Refused, Unauthenticated
 from app.domain.users import UserGone, UserId
 from app.services.booking import book
 from app.services.decisions import (
@@ -98,12 +98,10 @@ def _judge(
     keyed = asked.keyed
     if asked.request.user_id not in books:
         return UserGone(), None
-    if asked.claim is not None:
-        try:
-            scopes = admit(asked.claim, ground.standings.get(asked.claim))
-        except Unauthenticated as stranger:
-            return stranger, None
-        assert Scope.TRADE in scopes, "whoever logs in may trade"
+    try:
+        _admit(asked.claim, ground)
+    except (Unauthenticated, Forbidden) as stranger:
+        return stranger, None
     stored = None if keyed is None else ground.stored_answers.get((keyed.user_id, keyed.key))
     if keyed is not None and stored is not None:
         return stored.answer if stored.fingerprint == keyed.fingerprint else KeyReused(), None
@@ -114,6 +112,12 @@ def _judge(
     except GoblinError as error:
         return error, None
     return asked.respond(decision), decision
+
+
+def _admit(claim: Claim | None, ground: Ground) -> None:
+    """Raise a kind of Unauthenticated or ScopeRequired unless the caller may trade."""
+    if claim is not None and Scope.TRADE not in admit(claim, ground.standings.get(claim)):
+        raise ScopeRequired(Scope.TRADE)
 
 
 async def _ground(conn: Connection, batch: Sequence[Asked]) -> Ground:

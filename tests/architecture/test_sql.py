@@ -90,6 +90,7 @@ HOT: dict[tuple[str, str], tuple[list[object], str]] = {
                 "{77}",
                 "{77}",
                 "{770}",
+                "{77}",
             ],
             index,
         )
@@ -100,6 +101,7 @@ HOT: dict[tuple[str, str], tuple[list[object], str]] = {
             "transact_client_order_key",
             "idempotency_keys_pkey",
             "sessions_pkey",
+            "api_keys_pkey",
         )
     },
     ("callers", "get_users_with_sessions"): (["{77}", "{770}"], "sessions_pkey"),

@@ -3,11 +3,11 @@
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
 import asyncpg
-import httpx
 import pytest
 from app.domain.access import SessionId
 from app.services.sessions import end_session
@@ -136,14 +136,46 @@ async def test_another_users_session_is_nobodys_proof(
     assert (await ask(bob, DEPOSIT)).status_code == 200
 
 
-async def test_an_api_key_moves_money_only_with_the_right_to_trade(pair: Pair) -> None:
+async def test_a_key_that_is_known_is_asked_about_at_the_desk_and_the_others_before(
+    pair: Pair, books: asyncpg.Connection
+) -> None:
+    """Each ends another way, and both times it is said as it always was."""
     person = (await pair.person())[0]
-    statuses = []
-    for scopes in (["read"], ["read", "trade"]):
-        async with with_key(pair.first, await api_key(person, *scopes)) as bot:
-            statuses.append((await _deposit(bot)).status_code)
-    assert statuses == [403, 200]
+    ends = {
+        "invalid_api_key": "DELETE FROM api_keys WHERE id = $1",
+        "api_key_expired": "UPDATE api_keys SET expires_at = now() WHERE id = $1",
+        "scope_required": "UPDATE api_keys SET scopes = '{read}' WHERE id = $1",
+    }
+    for code, statement in ends.items():
+        made = await api_key(person)
+        before = await written(books, person)
+        async with with_key(pair.first, made) as bot, with_key(pair.second, made) as elsewhere:
+            assert [(await bot.request(**DEPOSIT)).status_code for _ in range(2)] == [200, 200]
+            assert await written(books, person) != before
+            await books.execute(statement, made["id"])
+            before = await written(books, person)
+            for client in (bot, elsewhere):
+                refused = await client.request(**DEPOSIT, headers={"Idempotency-Key": next(_keys)})
+                assert refused.json()["meta"]["code"] == code, refused.text
+                assert refused.status_code == (403 if code == "scope_required" else 401)
+        assert await written(books, person) == before
 
 
-async def _deposit(client: httpx.AsyncClient) -> httpx.Response:
-    return await client.request(**DEPOSIT)
+async def test_what_a_key_is_used_for_at_the_desk_is_a_use(
+    pair: Pair, books: asyncpg.Connection
+) -> None:
+    person = (await pair.person())[0]
+    made = await api_key(person)
+    uses, db = pair.first.resources.api_key_uses, pair.first.resources.db
+    set_used = "UPDATE api_keys SET last_used_at = $2 WHERE id = $1"
+    await books.execute(set_used, made["id"], datetime.now(UTC))
+    async with with_key(pair.first, made) as bot:
+        assert (await bot.get("/users/me")).status_code == 200, "from now on it is known"
+        for is_noted in (True, False):
+            await books.execute(set_used, made["id"], None)
+            assert (await bot.request(**DEPOSIT)).status_code == 200
+            await uses.write_down(db)
+            used_at = await books.fetchval(
+                "SELECT last_used_at FROM api_keys WHERE id = $1", made["id"]
+            )
+            assert (used_at is not None) == is_noted, "once a minute is enough"

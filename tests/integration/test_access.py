@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from app.core.security import TokenExpired, read_access_token
+from app.core.security import NotAuthenticated, TokenExpired, read_access_token
 from app.db.dao.users import Credentials
 from app.domain.access import ApiKeyId, Caller, Credential, CredentialKind, Scope, TokenRevoked
 from app.domain.api_keys import ApiKey
@@ -93,6 +93,25 @@ async def test_a_token_that_is_remembered_is_refused_from_the_second_that_it_exp
         assert (await authenticator.authenticate(token)).user == bob.user
     with pytest.raises(TokenExpired):
         await authenticator.authenticate(token)
+
+
+async def test_a_key_is_claimed_once_it_was_seen_and_few_are_remembered(
+    installation: Installation, bob: Person
+) -> None:
+    resources = installation.resources
+    first, second = [(await api_key(bob))["key"] for _ in range(2)]
+    authenticator = Authenticator(
+        resources.db, key=resources.token_key, uses=resources.api_key_uses, remembered_max=1
+    )
+    assert authenticator.claim(first) is None
+    for seen, other in ((first, second), (second, first)):
+        await authenticator.authenticate(seen)
+        claim = authenticator.claim(seen)
+        assert claim is not None
+        assert claim.user_id == bob.user.id
+        assert authenticator.claim(other) is None
+    with pytest.raises(NotAuthenticated):
+        authenticator.claim("")
 
 
 async def test_uses_that_wait_to_be_written_down_are_bounded_and_the_latest_wins(

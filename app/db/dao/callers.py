@@ -1,6 +1,6 @@
 """Who requests come from, asked for all that wait for the answer."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,14 +20,11 @@ class FoundUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundKey:
-    """An API key and its owner."""
+    """An API key, its owner, and how they stand."""
 
     user: User
-    role: Role
-    is_disabled: bool
     key_id: ApiKeyId
-    scopes: Collection[Scope]
-    is_expired: bool
+    standing: Standing
     last_used_at: datetime | None
 
 
@@ -92,11 +89,14 @@ async def get_users_with_keys(
     return {
         row["key_hash"]: FoundKey(
             user=_user(row),
-            role=Role(row["role"]),
-            is_disabled=row["is_disabled"],
             key_id=ApiKeyId(row["key_id"]),
-            scopes=[Scope(scope) for scope in row["scopes"]],
-            is_expired=row["is_expired"],
+            standing=Standing(
+                email=row["email"],
+                role=Role(row["role"]),
+                is_disabled=row["is_disabled"],
+                is_key_expired=row["is_expired"],
+                scopes=frozenset(map(Scope, row["scopes"])),
+            ),
             last_used_at=row["last_used_at"],
         )
         for row in rows

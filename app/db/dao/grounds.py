@@ -10,7 +10,7 @@ from typing import Any
 
 from app.db.arrays import number_array
 from app.db.connection import Connection
-from app.domain.access import Claim, Role, Standing
+from app.domain.access import Claim, CredentialKind, Role, Scope, Standing
 from app.domain.answers import Answer, KeyedRequest, StoredAnswer
 from app.domain.instruments import Symbol
 from app.domain.ledger import Account, AccountId, AccountKey, AccountKind, Asset
@@ -36,7 +36,7 @@ class Ground:
     stored_answers: dict[tuple[UserId, str], StoredAnswer]
     """By user and idempotency key."""
     standings: dict[Claim, Standing]
-    """Of those whose users exist."""
+    """Of those whose users and keys exist."""
 
 
 async def get_ground(
@@ -52,8 +52,10 @@ async def get_ground(
 ) -> Ground:
     """Everything at once; accounts are asked for by kind and asset, `closings` by symbol.
 
-    So is what the tokens of the requests claim: no order asks a question more for it.
+    So is what the callers of the requests claim: no order asks a question more for it.
     """
+    by_session = [c for c in claims if c.credential.kind is CredentialKind.SESSION]
+    by_key = [c for c in claims if c.credential.kind is CredentialKind.API_KEY]
     row = await conn.fetchrow(
         """
         SELECT clock_timestamp() AS at,
@@ -117,7 +119,16 @@ async def get_ground(
                 JOIN users ON users.id = claimed.user_id
                 LEFT JOIN sessions
                     ON sessions.id = claimed.session_id AND sessions.revoked_at IS NULL
-            ) AS standings
+            ) AS sessions,
+            ARRAY(
+                SELECT ROW(claimed.number, users.email, users.role,
+                    users.disabled_at IS NOT NULL, coalesce(api_keys.expires_at <= now(), false),
+                    api_keys.scopes)
+                FROM unnest($14::text::bigint[])
+                    WITH ORDINALITY AS claimed (key_id, number)
+                JOIN api_keys ON api_keys.id = claimed.key_id
+                JOIN users ON users.id = api_keys.user_id
+            ) AS api_keys
         """,
         number_array(user_id for user_id, _, _ in accounts),
         [kind for _, kind, _ in accounts],
@@ -130,8 +141,9 @@ async def get_ground(
         number_array(request.user_id for request in keyed),
         [request.key for request in keyed],
         number_array(user_ids),
-        number_array(claim.user_id for claim in claims),
-        number_array(claim.session_id for claim in claims),
+        number_array(claim.user_id for claim in by_session),
+        number_array(claim.credential.id for claim in by_session),
+        number_array(claim.credential.id for claim in by_key),
     )
     assert row is not None, "it is one row"
     is_ledger_stopped = row["is_ledger_stopped"]
@@ -160,10 +172,20 @@ async def get_ground(
             for user_id, key, fingerprint, status, body in row["stored_answers"]
         },
         standings={
-            claims[number - 1]: Standing(
+            by_session[number - 1]: Standing(
                 email=email, role=Role(role), is_disabled=is_disabled, is_session_live=is_live
             )
-            for number, email, role, is_disabled, is_live in row["standings"]
+            for number, email, role, is_disabled, is_live in row["sessions"]
+        }
+        | {
+            by_key[number - 1]: Standing(
+                email=email,
+                role=Role(role),
+                is_disabled=is_disabled,
+                is_key_expired=is_expired,
+                scopes=frozenset(map(Scope, scopes)),
+            )
+            for number, email, role, is_disabled, is_expired, scopes in row["api_keys"]
         },
     )
 
