@@ -2,7 +2,8 @@
 
 The types are those of `query_to_dataframe`: an amount is float64 (exact: Decimal objects in
 pandas, decimal128(38,20) elsewhere), an instant datetime64[ns, UTC], what is absent NaN or
-NaT, and an empty frame has its columns.
+NaT, and an empty frame has its columns. Whole numbers with gaps are float64, or Python's ints
+if asked for exactly or if one of them would be rounded.
 """
 
 import io
@@ -28,6 +29,8 @@ _MISSING: Final = (
     "or pip install {packages}"
 )
 _NAN: Final = float("nan")
+_FLOAT_WHOLE_MAX: Final = 2**53
+"""Up to here float64 holds every whole number."""
 
 
 def import_pandas() -> Any:
@@ -122,8 +125,8 @@ def _column(pd: Any, kind: Any, values: list[Any], *, exact: bool) -> Any:
         return pd.Series(pd.to_datetime(values)).astype("datetime64[ns]")
     if exact and (kind is Decimal or any(isinstance(value, Decimal) for value in values)):
         return pd.Series([_NAN if v is None else v for v in values], dtype=object)
-    if kind is int and None not in values:
-        return pd.Series(values, dtype="int64")
+    if kind is int:
+        return _whole(pd, values, exact=exact)
     if is_number:
         numbers = [_NAN if v is None else float(v) for v in values]
         return pd.Series(numbers, dtype="float64")
@@ -131,6 +134,14 @@ def _column(pd: Any, kind: Any, values: list[Any], *, exact: bool) -> Any:
         values = [_inexact(value) for value in values]
     series = pd.Series(values, dtype=None if values else "object")
     return series.astype("float64") if values and series.isna().all() else series
+
+
+def _whole(pd: Any, values: list[int | None], *, exact: bool) -> Any:
+    if None not in values:
+        return pd.Series(values, dtype="int64")
+    is_rounded = any(v is not None and abs(v) > _FLOAT_WHOLE_MAX for v in values)
+    with_gaps = [_NAN if v is None else v for v in values]
+    return pd.Series(with_gaps, dtype=object if exact or is_rounded else "float64")
 
 
 def _inexact(value: Any) -> Any:
@@ -180,10 +191,11 @@ def _frame_of_table(pd: Any, pa: Any, table: Any, *, exact: bool) -> Any:
         elif pa.types.is_decimal(field.type) and exact:
             objects = [_NAN if v is None else v for v in values.to_pylist()]
             columns[field.name] = pd.Series(objects, dtype=object)
+        elif pa.types.is_integer(field.type) and values.null_count:
+            columns[field.name] = _whole(pd, values.to_pylist(), exact=exact)
         elif pa.types.is_decimal(field.type) or pa.types.is_integer(field.type):
-            is_whole = pa.types.is_integer(field.type) and values.null_count == 0
-            numbers = values.cast("int64" if is_whole else "float64").to_numpy()
-            columns[field.name] = pd.Series(numbers)
+            kind = "int64" if pa.types.is_integer(field.type) else "float64"
+            columns[field.name] = pd.Series(values.cast(kind).to_numpy())
         elif len(values) and values.null_count == len(values):
             columns[field.name] = pd.Series([_NAN] * len(values))
         else:
@@ -214,7 +226,8 @@ def _frame_of_csv(pd: Any, content: bytes, *, exact: bool) -> Any:
             values = [_NAN if pd.isna(text) else convert(text) for text in column]
             frame[name] = pd.Series(values, dtype=object if exact else "float64")
         elif name in _WHOLE:
-            frame[name] = column.astype("float64" if column.isna().any() else "int64")
+            whole = [None if pd.isna(text) else int(text) for text in column]
+            frame[name] = _whole(pd, whole, exact=exact)
         elif len(column) and column.isna().all():
             frame[name] = column.astype("float64")
     return frame

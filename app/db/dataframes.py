@@ -2,8 +2,10 @@
 
 NUMERIC becomes float64 (or exact: Decimal objects in pandas, decimal128(38,20) elsewhere),
 timestamptz becomes datetime64[ns, UTC] (Arrow: microseconds in UTC), NULL becomes NaN or NaT,
-also when the whole column is NULL, and an empty result keeps its columns. Rows come by COPY
-where pyarrow can read every type of theirs, else as Records; the values are the same.
+also when the whole column is NULL, and an empty result keeps its columns. Whole numbers beside
+NULL become float64 in pandas, or Python's ints if asked for exactly or if one of them would be
+rounded. Rows come by COPY where pyarrow can read every type of theirs, else as Records; the
+values are the same.
 pandas, polars and pyarrow are imported only when they are asked for.
 """
 
@@ -42,6 +44,9 @@ POLARS_MISSING: Final = (
 ROWS_MAX: Final = 10_000_000
 """Most rows of one DataFrame, unless the caller says otherwise."""
 
+FLOAT_WHOLE_MAX: Final = 2**53
+"""Up to here float64 holds every whole number."""
+
 QUERY_SECONDS_MAX: Final = 300.0
 STREAM_SECONDS_MAX: Final = 3600.0
 
@@ -78,8 +83,9 @@ def records_to_dataframe(
 ) -> "pd.DataFrame":
     """The records as a DataFrame, one column for each key.
 
-    `exact=True` keeps NUMERIC as Decimal objects. Without records there is nothing to tell
-    the columns from: use `query_to_dataframe`, which knows them from the statement.
+    `exact=True` keeps NUMERIC as Decimal objects, and whole numbers beside NULL as ints.
+    Without records there is nothing to tell the columns from: use `query_to_dataframe`, which
+    knows them from the statement.
     """
     pd = _pandas()
     if not records:
@@ -134,7 +140,7 @@ async def query_to_dataframe(
 
     The database is the one that `settings` name, by default the environment and .env, else
     goblin's embedded one, which is started if it does not run. `args` are bound to $1, $2,
-    ...; `exact=True` keeps every digit of NUMERIC. Raises TooManyRows, QueryTooSlow,
+    ...; `exact=True` keeps every digit of every number. Raises TooManyRows, QueryTooSlow,
     ValueNotArrow (Arrow and polars only) and what asyncpg raises for a wrong query.
     """
     if engine not in ("pandas", "polars", "arrow"):
@@ -283,10 +289,14 @@ def _copied_column(pd: Any, pa: Any, *, kind: str, values: Any, exact: bool) -> 
         except pa.ArrowInvalid as error:  # a year that nanoseconds do not reach
             raise ValueNotArrow(error) from None
     if kind in _NUMBERS and not (kind == "numeric" and exact):
-        if kind.startswith("int"):
-            whole = values.null_count == 0
-            return pd.Series(values.cast("int64" if whole else "float64", safe=False).to_numpy())
-        return pd.Series(values.cast("float64").to_numpy())
+        if kind.startswith("int") and values.null_count:
+            try:
+                if not exact:
+                    return pd.Series(values.cast("float64").to_numpy())
+            except pa.ArrowInvalid:  # a number that float64 would round
+                pass
+            return _column(pd, kind=kind, values=values.to_pylist(), exact=exact)
+        return pd.Series(values.cast("int64" if kind.startswith("int") else "float64").to_numpy())
     if kind == "bool" or len(values) in (0, values.null_count) or kind == "numeric":
         return _column(pd, kind=kind, values=values.to_pylist(), exact=exact)
     return values.to_pandas()
@@ -297,14 +307,17 @@ def _column(pd: Any, *, kind: str, values: list[Any], exact: bool) -> Any:
         return pd.Series(pd.to_datetime(values, utc=kind == "timestamptz")).astype(
             "datetime64[ns, UTC]" if kind == "timestamptz" else "datetime64[ns]"
         )
-    if kind == "numeric" and exact:
-        nan = float("nan")
-        return pd.Series([nan if v is None else v for v in values], dtype=object)
     if kind in _NUMBERS:
-        has_nulls = any(value is None for value in values)
-        if kind.startswith("int") and not has_nulls:
-            return pd.Series(values, dtype="int64")
         nan = float("nan")
+        is_whole = kind.startswith("int")
+        if is_whole and None not in values:
+            return pd.Series(values, dtype="int64")
+        if (exact and (is_whole or kind == "numeric")) or (is_whole and _is_rounded(values)):
+            return pd.Series([nan if v is None else v for v in values], dtype=object)
         return pd.Series([nan if v is None else float(v) for v in values], dtype="float64")
     series = pd.Series(values)
     return series.astype("float64") if len(values) and series.isna().all() else series
+
+
+def _is_rounded(values: list[int | None]) -> bool:
+    return any(v is not None and abs(v) > FLOAT_WHOLE_MAX for v in values)

@@ -1,5 +1,7 @@
 """DataFrames of whatever lists, and exports, with the types that docs/client.md states."""
 
+import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,8 +14,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from goblin.decoding import decode, read_json
-from goblin.frames import CSV, frame_of_export
-from goblin.models import IndicatorRow, LogEntry, Statistics
+from goblin.frames import ARROW, CSV, frame_of_export
+from goblin.models import IndicatorRow, LedgerEntry, LogEntry, Statistics
 from pandas.testing import assert_frame_equal
 from tests.client.conftest import token_of
 from tests.conftest import Person
@@ -104,6 +106,33 @@ async def test_a_table_by_csv_is_the_table_by_arrow(
         by_arrow = await client.export(table, exact=exact)
         assert_frame_equal(by_csv, by_arrow)
         assert len(by_csv) > 0
+
+
+@pytest.mark.parametrize(
+    ("number", "exact", "dtype"),
+    [(2**53 + 1, False, "object"), (7, True, "object"), (7, False, "float64")],
+)
+def test_an_id_beside_a_gap_is_never_rounded(number: int, dtype: str, *, exact: bool) -> None:
+    table = pa.table({"order_id": pa.array([None, number], pa.int64())})
+    arrow = io.BytesIO()
+    with pa.ipc.new_stream(arrow, table.schema) as writer:
+        writer.write_table(table)
+    csv = f'order_id\n""\n{number}\n'.encode()
+    zero, at = Decimal(0), datetime(2026, 1, 1, tzinfo=UTC)
+    deposit = LedgerEntry(
+        id=1, transfer_id=1, cause="deposit", kind="cash", asset="USD", epoch=1, version=1,
+        amount=zero, balance_before=zero, balance_after=zero, event_at=at, created_at=at,
+    )  # fmt: skip
+    entries = [deposit, replace(deposit, order_id=number)]
+    frames = [
+        goblin.Rows.of(LedgerEntry, entries).df(exact=exact),
+        frame_of_export(arrow.getvalue(), ARROW, "pandas", exact=exact),
+        frame_of_export(csv, CSV, "pandas", exact=exact),
+    ]
+    for frame in frames:
+        assert frame["order_id"].dtype == dtype
+        assert np.isnan(frame["order_id"][0])
+        assert int(frame["order_id"][1]) == number
 
 
 async def test_exported_candles_are_the_listed_ones_in_every_engine_and_file(

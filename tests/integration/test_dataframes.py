@@ -111,6 +111,41 @@ async def test_records_become_the_same_frame(postgres: DatabaseAddress) -> None:
     assert len(records_to_dataframe([])) == 0
 
 
+BEYOND_FLOATS = 2**53 + 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT i FROM unnest($1::int8[]) AS i",
+        "SELECT i, ARRAY[1] AS only_records FROM unnest($1::int8[]) AS i",
+    ],
+    ids=["copy", "records"],
+)
+@pytest.mark.parametrize(
+    ("value", "exact", "dtype"),
+    [
+        (BEYOND_FLOATS, True, "object"),
+        (-BEYOND_FLOATS, False, "object"),
+        (BEYOND_FLOATS - 1, False, "float64"),
+        (7, True, "object"),
+    ],
+)
+async def test_a_whole_number_beside_null_keeps_every_digit(
+    postgres: DatabaseAddress, query: str, value: int, dtype: str, *, exact: bool
+) -> None:
+    settings = settings_for(postgres, "http://127.0.0.1:9")
+    frame = await query_to_dataframe(query, [None, value], exact=exact, settings=settings)
+    connection = await asyncpg.connect(**postgres.connect_arguments())
+    records = await connection.fetch(query, [None, value])
+    await connection.close()
+    for made in (frame, records_to_dataframe(records, exact=exact)):
+        assert made["i"].dtype == dtype
+        assert math.isnan(made["i"].iloc[0])
+        assert int(made["i"].iloc[1]) == value
+        assert isinstance(made["i"].iloc[1], int if dtype == "object" else float)
+
+
 async def test_two_columns_of_one_name_both_arrive(settings: Settings) -> None:
     frame = await query_to_dataframe("SELECT 1 AS a, 'x' AS a", settings=settings)
     assert list(frame.columns) == ["a", "a"]
