@@ -1,16 +1,19 @@
 """PostgreSQL's values as Arrow's. pyarrow is imported only when one of these is called."""
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 from app.db.copying import Column
+from app.db.instants import InstantOutOfReach, may_be_infinite, spelled
 
 PYARROW_MISSING: Final = (
     "pyarrow is required for Arrow results. Install it with: pip install pyarrow"
 )
 NUMERIC_DIGITS: Final = 38
 NUMERIC_SCALE: Final = 20
+_NO_INSTANT: Final = re.compile(r"column #([0-9]+): .* to (?:timestamp|date).* value '(.*)'")
 
 
 class ValueNotArrow(ValueError):
@@ -79,7 +82,7 @@ def _copied_types(pa: Any, *, exact: bool) -> dict[str, Any]:
 
 
 def read_block(pa: Any, block: bytes, schema: Any) -> Any:
-    """The rows of one block of CSV as a table. Raises ValueNotArrow."""
+    """The rows of one block of CSV as a table. Raises ValueNotArrow, InstantOutOfReach."""
     names = [str(place) for place in range(len(schema))]  # a query may give two columns one name
     try:
         table = pa.csv.read_csv(
@@ -99,15 +102,20 @@ def read_block(pa: Any, block: bytes, schema: Any) -> Any:
             ),
         )
     except pa.ArrowInvalid as error:
+        if (found := _NO_INSTANT.search(str(error))) is not None:
+            raise InstantOutOfReach([schema.names[int(found[1])]], found[2]) from None
         raise ValueNotArrow(error) from None
     return table.rename_columns(schema.names)
 
 
 def table_of_records(pa: Any, records: Sequence[Any], schema: Any) -> Any:
-    """The records as a table. Raises ValueNotArrow."""
+    """The records as a table. Raises ValueNotArrow, InstantOutOfReach."""
     try:
         arrays = [
-            pa.array([_plain(pa, record[i], field.type) for record in records], type=field.type)
+            pa.array(
+                [_plain(pa, record[i], field.type, field.name) for record in records],
+                type=field.type,
+            )
             for i, field in enumerate(schema)
         ]
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
@@ -115,11 +123,13 @@ def table_of_records(pa: Any, records: Sequence[Any], schema: Any) -> Any:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _plain(pa: Any, value: Any, kind: Any) -> Any:
+def _plain(pa: Any, value: Any, kind: Any, name: str) -> Any:
+    if may_be_infinite(value):
+        raise InstantOutOfReach([name], spelled(value))
     if isinstance(value, Decimal) and pa.types.is_floating(kind):
         return float(value)
     if pa.types.is_list(kind) and isinstance(value, list):
-        return [_plain(pa, item, kind.value_type) for item in value]
+        return [_plain(pa, item, kind.value_type, name) for item in value]
     if pa.types.is_string(kind) and value is not None and not isinstance(value, str):
         return str(value)  # uuid
     return value

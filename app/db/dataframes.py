@@ -11,7 +11,7 @@ pandas, polars and pyarrow are imported only when they are asked for.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
@@ -28,6 +28,7 @@ from app.db.arrow import (
 )
 from app.db.copying import Column, columns_of, plan_copy
 from app.db.embedded import embedded_postgres
+from app.db.instants import INSTANTS, InstantOutOfReach, spelled
 from app.db.reading import open_reading
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ QUERY_SECONDS_MAX: Final = 300.0
 STREAM_SECONDS_MAX: Final = 3600.0
 
 Engine = Literal["pandas", "polars", "arrow"]
-_NUMBERS: Final = frozenset({"numeric", "float4", "float8", "int2", "int4", "int8"})
-_INSTANTS: Final = frozenset({"timestamptz", "timestamp", "date"})
+_WHOLE: Final = frozenset({"int2", "int4", "int8"})
+_EXACT: Final = _WHOLE | {"numeric"}
+_NUMBERS: Final = _EXACT | {"float4", "float8"}
 
 
 def _pandas() -> Any:
@@ -141,7 +143,8 @@ async def query_to_dataframe(
     The database is the one that `settings` name, by default the environment and .env, else
     goblin's embedded one, which is started if it does not run. `args` are bound to $1, $2,
     ...; `exact=True` keeps every digit of every number. Raises TooManyRows, QueryTooSlow,
-    ValueNotArrow (Arrow and polars only) and what asyncpg raises for a wrong query.
+    InstantOutOfReach, ValueNotArrow (Arrow and polars only) and what asyncpg raises for a wrong
+    query.
     """
     if engine not in ("pandas", "polars", "arrow"):
         raise ValueError(f"engine is 'pandas', 'polars' or 'arrow', not {engine!r}")
@@ -239,23 +242,29 @@ async def _configured_database(settings: Settings | None) -> AsyncIterator[Datab
 
 def _kind(values: Sequence[object]) -> str:
     """The PostgreSQL type that such values come from; only what changes the column counts."""
-    present = [value for value in values if value is not None]
-    if not present:
-        return "float8"
-    if all(isinstance(value, datetime) for value in present):
-        return "timestamptz"
-    if all(isinstance(value, int) and not isinstance(value, bool) for value in present):
-        return "int8"
-    if all(isinstance(value, Decimal) for value in present):
-        return "numeric"
-    return "other"
+    kinds = {_kind_of(value) for value in values if value is not None} or {"float8"}
+    return kinds.pop() if len(kinds) == 1 else "other"
+
+
+def _kind_of(value: object) -> str:
+    match value:
+        case datetime():
+            return "timestamp" if value.tzinfo is None else "timestamptz"
+        case date():
+            return "date"
+        case int() if not isinstance(value, bool):
+            return "int8"
+        case Decimal():
+            return "numeric"
+        case _:
+            return "other"
 
 
 def _frame(
     pd: Any, *, columns: Sequence[Column], records: Sequence[asyncpg.Record], exact: bool
 ) -> "pd.DataFrame":
     series = [
-        _column(pd, kind=column.kind, values=[record[i] for record in records], exact=exact)
+        _column(pd, column, [record[i] for record in records], exact=exact)
         for i, column in enumerate(columns)
     ]
     return _named(pd, columns, series, rows=len(records))
@@ -264,9 +273,9 @@ def _frame(
 def _frame_of_table(
     pd: Any, pa: Any, table: Any, *, columns: Sequence[Column], exact: bool
 ) -> "pd.DataFrame":
-    """The same frame as of Records. Raises ValueNotArrow."""
+    """The same frame as of Records."""
     series = [
-        _copied_column(pd, pa, kind=column.kind, values=table.column(i), exact=exact)
+        _copied_column(pd, pa, column, table.column(i), exact=exact)
         for i, column in enumerate(columns)
     ]
     return _named(pd, columns, series, rows=len(table))
@@ -281,42 +290,51 @@ def _named(
     return frame
 
 
-def _copied_column(pd: Any, pa: Any, *, kind: str, values: Any, exact: bool) -> Any:
-    if kind in _INSTANTS:
-        zone = "UTC" if kind == "timestamptz" else None
-        try:
+def _copied_column(pd: Any, pa: Any, column: Column, values: Any, *, exact: bool) -> Any:
+    kind = column.kind
+    try:
+        if kind in INSTANTS:
+            zone = "UTC" if kind == "timestamptz" else None
             return values.cast(pa.timestamp("ns", zone)).to_pandas()
-        except pa.ArrowInvalid as error:  # a year that nanoseconds do not reach
-            raise ValueNotArrow(error) from None
-    if kind in _NUMBERS and not (kind == "numeric" and exact):
-        if kind.startswith("int") and values.null_count:
-            try:
-                if not exact:
-                    return pd.Series(values.cast("float64").to_numpy())
-            except pa.ArrowInvalid:  # a number that float64 would round
-                pass
-            return _column(pd, kind=kind, values=values.to_pylist(), exact=exact)
-        return pd.Series(values.cast("int64" if kind.startswith("int") else "float64").to_numpy())
-    if kind == "bool" or len(values) in (0, values.null_count) or kind == "numeric":
-        return _column(pd, kind=kind, values=values.to_pylist(), exact=exact)
+        if kind in _WHOLE and values.null_count == 0:
+            return pd.Series(values.cast("int64").to_numpy())
+        if kind in _NUMBERS and not (exact and kind in _EXACT):
+            return pd.Series(values.cast("float64").to_numpy())
+    except pa.ArrowInvalid:  # beyond nanoseconds, or rounded by float64
+        return _column(pd, column, values.to_pylist(), exact=exact)
+    if kind in _NUMBERS or kind == "bool" or len(values) in (0, values.null_count):
+        return _column(pd, column, values.to_pylist(), exact=exact)
     return values.to_pandas()
 
 
-def _column(pd: Any, *, kind: str, values: list[Any], exact: bool) -> Any:
-    if kind in _INSTANTS:
-        return pd.Series(pd.to_datetime(values, utc=kind == "timestamptz")).astype(
-            "datetime64[ns, UTC]" if kind == "timestamptz" else "datetime64[ns]"
-        )
+def _column(pd: Any, column: Column, values: list[Any], *, exact: bool) -> Any:
+    kind = column.kind
+    if kind in INSTANTS:
+        try:
+            return pd.Series(pd.to_datetime(values, utc=kind == "timestamptz")).astype(
+                "datetime64[ns, UTC]" if kind == "timestamptz" else "datetime64[ns]"
+            )
+        except pd.errors.OutOfBoundsDatetime:
+            raise _out_of_reach(pd, column, values) from None
     if kind in _NUMBERS:
         nan = float("nan")
-        is_whole = kind.startswith("int")
-        if is_whole and None not in values:
+        if kind in _WHOLE and None not in values:
             return pd.Series(values, dtype="int64")
-        if (exact and (is_whole or kind == "numeric")) or (is_whole and _is_rounded(values)):
+        if (exact and kind in _EXACT) or (kind in _WHOLE and _is_rounded(values)):
             return pd.Series([nan if v is None else v for v in values], dtype=object)
         return pd.Series([nan if v is None else float(v) for v in values], dtype="float64")
     series = pd.Series(values)
     return series.astype("float64") if len(values) and series.isna().all() else series
+
+
+def _out_of_reach(pd: Any, column: Column, values: list[Any]) -> InstantOutOfReach:
+    """What to say of the first of them that nanoseconds do not reach."""
+    for value in values:
+        try:
+            pd.Timestamp(value).as_unit("ns")
+        except pd.errors.OutOfBoundsDatetime:
+            return InstantOutOfReach([column.name], spelled(value))
+    raise AssertionError(column)  # pandas refused one of them
 
 
 def _is_rounded(values: list[int | None]) -> bool:

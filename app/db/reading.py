@@ -10,7 +10,8 @@ import asyncpg
 
 from app.db.address import DatabaseAddress
 from app.db.arrow import read_block, table_of_records
-from app.db.copying import Copy
+from app.db.copying import Copy, columns_of
+from app.db.instants import decoding
 
 STREAMED_RECORDS: Final = 10_000
 """Rows of a streamed table that cannot come by COPY."""
@@ -66,13 +67,16 @@ class Reading:
     async def fetch(
         self, statement: Any, args: Sequence[object], *, rows_max: int | None
     ) -> Sequence[Any]:
-        """The prepared statement's Records. Raises TooManyRows, QueryTooSlow."""
+        """The prepared statement's Records. Raises TooManyRows, QueryTooSlow, InstantOutOfReach."""
+        columns = columns_of(statement)
         async with self.snapshot():
             if rows_max is None:
-                records: Sequence[Any] = await statement.fetch(*args)
+                with decoding(columns):
+                    records: Sequence[Any] = await statement.fetch(*args)
                 return records
             cursor = await statement.cursor(*args)
-            records = await cursor.fetch(rows_max + 1)
+            with decoding(columns):
+                records = await cursor.fetch(rows_max + 1)
         if len(records) > rows_max:
             raise TooManyRows(rows_max)
         return records
@@ -80,14 +84,22 @@ class Reading:
     async def fetched_tables(
         self, statement: Any, args: Sequence[object], pa: Any, schema: Any
     ) -> AsyncGenerator[Any, None]:
-        """The same as Arrow tables, piece by piece. Raises ValueNotArrow, QueryTooSlow."""
+        """The same as Arrow tables, piece by piece. Raises ValueNotArrow too."""
+        columns = columns_of(statement)
         async with self.snapshot():
             cursor = await statement.cursor(*args)
-            while records := await cursor.fetch(STREAMED_RECORDS):
+            while True:
+                with decoding(columns):
+                    records = await cursor.fetch(STREAMED_RECORDS)
+                if not records:
+                    return
                 yield table_of_records(pa, records, schema)
 
     async def copied_tables(self, copy: Copy, pa: Any, schema: Any) -> AsyncGenerator[Any, None]:
-        """The copied result as Arrow tables, piece by piece. Raises ValueNotArrow, QueryTooSlow."""
+        """The copied result as Arrow tables, piece by piece.
+
+        Raises ValueNotArrow, InstantOutOfReach, QueryTooSlow.
+        """
         blocks = copy.blocks(self.connection, seconds_max=self.seconds_max)
         with self._in_time():
             async with aclosing(blocks):

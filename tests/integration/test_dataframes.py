@@ -13,6 +13,7 @@ import pytest
 from app.core.config import Settings
 from app.db.address import DatabaseAddress
 from app.db.database import query_to_dataframe, records_to_dataframe, stream_query
+from app.db.instants import InstantOutOfReach
 from tests.conftest import settings_for
 
 EVERYTHING = """
@@ -144,6 +145,18 @@ async def test_a_whole_number_beside_null_keeps_every_digit(
         assert math.isnan(made["i"].iloc[0])
         assert int(made["i"].iloc[1]) == value
         assert isinstance(made["i"].iloc[1], int if dtype == "object" else float)
+
+
+async def test_records_keep_the_kind_of_their_dates_and_times(postgres: DatabaseAddress) -> None:
+    query = "SELECT date '2026-01-31' AS d, timestamp '2026-01-31 12:00' AS t"
+    connection = await asyncpg.connect(**postgres.connect_arguments())
+    made = records_to_dataframe(await connection.fetch(query))
+    endless = await connection.fetch("SELECT date 'infinity' AS ends_on")
+    await connection.close()
+    asked = await query_to_dataframe(query, settings=settings_for(postgres, "http://127.0.0.1:9"))
+    pd.testing.assert_frame_equal(made, asked)
+    with pytest.raises(InstantOutOfReach, match='"ends_on" holds 9999-12-31 or infinity'):
+        records_to_dataframe(endless)
 
 
 async def test_two_columns_of_one_name_both_arrive(settings: Settings) -> None:

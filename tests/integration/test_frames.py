@@ -20,6 +20,7 @@ from app.db.address import DatabaseAddress
 from app.db.arrow import ValueNotArrow
 from app.db.database import query_to_dataframe, stream_query
 from app.db.dataframes import database_address
+from app.db.instants import InstantOutOfReach
 from app.db.reading import QueryTooSlow, TooManyRows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -215,6 +216,53 @@ async def test_what_no_decimal_of_arrow_holds_is_exact_in_pandas_and_refused_in_
             await query_to_dataframe(query, exact=True, engine="arrow", settings=here)
         rounded = await query_to_dataframe(query, engine="arrow", settings=here)
         assert str(rounded["n"][0].as_py()) == str(float(spelled))
+
+
+async def without_a_place(
+    monkeypatch: pytest.MonkeyPatch, query: str, where: Settings, *, engines: str
+) -> None:
+    """Every way to a frame refuses the query's column `t` and says what to do."""
+    refused = pytest.raises(
+        InstantOutOfReach, match=r'^column "t" holds .*Replace it in SQL, .* cast the column'
+    )
+    for asked in (query, query + ", ARRAY[1] AS only_records"):
+        for engine in engines.split():
+            with refused:
+                await query_to_dataframe(asked, engine=engine, settings=where)  # type: ignore[call-overload]  # one of three
+        if "arrow" in engines:
+            with refused:
+                [batch async for batch in stream_query(asked, settings=where)]
+    with refused:
+        await without_pyarrow(monkeypatch, query, where, exact=False)
+
+
+@pytest.mark.parametrize(
+    "instant",
+    [
+        "timestamptz 'infinity'",
+        "timestamp '-infinity'",
+        "date 'infinity'",
+        "timestamptz '0044-03-15 BC'",
+        "date '10000-01-01'",
+    ],
+)
+async def test_an_instant_that_no_frame_has_a_place_for_is_never_another_one(
+    here: Settings, monkeypatch: pytest.MonkeyPatch, instant: str
+) -> None:
+    query = f"SELECT 1 AS one, {instant} AS t"
+    await without_a_place(monkeypatch, query, here, engines="pandas polars arrow")
+
+
+async def test_a_year_that_nanoseconds_do_not_reach_is_refused_by_pandas_alone(
+    here: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind, spelled in (("timestamptz", "9999-12-31"), ("timestamp", "1600-02-29"),
+                          ("date", "9999-12-30")):  # fmt: skip
+        query = f"SELECT NULL AS no, '{spelled}'::{kind} AS t"
+        await without_a_place(monkeypatch, query, here, engines="pandas")
+        for asked in (query, query + ", ARRAY[1] AS only_records"):
+            table = await query_to_dataframe(asked, engine="arrow", settings=here)
+            assert str(table["t"][0].as_py()).startswith(spelled)
 
 
 async def test_types_that_copy_cannot_carry_come_as_they_are(here: Settings) -> None:
