@@ -4,8 +4,9 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Final, TextIO
 from urllib.parse import urlsplit
 
@@ -14,6 +15,8 @@ from app.core.config import PROJECT, Settings
 from app.db.database import open_database
 from app.db.migrate import migrate
 from app.domain.candles import (
+    NEWEST,
+    OLDEST,
     SPELLINGS,
     CandleRangeRefused,
     Interval,
@@ -24,7 +27,7 @@ from app.domain.candles import (
     parse_interval,
 )
 from app.domain.errors import NotFound, Refused
-from app.domain.instruments import Category, Symbol, Venue, normalize_symbol
+from app.domain.instruments import Category, Symbol, Venue, is_tradeable, normalize_symbol
 from app.resources import open_address, open_venues
 from app.services.candle_store import Progress, fill, open_series
 from app.services.instruments import Listings
@@ -65,12 +68,12 @@ class Display:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command understands."""
-    parser.add_argument("symbol", metavar="SYMBOL", type=normalize_symbol)
+    parser.add_argument("symbol", metavar="SYMBOL", type=_symbol)
     parser.add_argument("interval", metavar="INTERVAL", type=_interval, help=", ".join(Interval))
     parser.add_argument("--from", dest="begin_at", metavar="TIME", type=_instant, required=True)
     parser.add_argument("--to", dest="end_at", metavar="TIME", type=_instant, help="default: now")
-    parser.add_argument("--venue", choices=list(Venue), type=Venue, default=Venue.BYBIT)
-    parser.add_argument("--category", choices=list(Category), type=Category)
+    parser.add_argument("--venue", type=_one_of(Venue), default=Venue.BYBIT, help=", ".join(Venue))
+    parser.add_argument("--category", type=_one_of(Category), help=", ".join(Category))
 
 
 async def backfill(settings: Settings, options: argparse.Namespace) -> int:
@@ -90,6 +93,8 @@ async def backfill(settings: Settings, options: argparse.Namespace) -> int:
         )
         return WRONG_USE
     try:
+        if options.end_at is None:
+            _check_past(begin_at, datetime.now(UTC))
         check_range(begin_at, options.end_at or datetime.now(UTC))
         if settings.candle_retention_days:
             _check_kept(begin_at, settings.candle_retention_days)
@@ -111,6 +116,7 @@ async def _download(settings: Settings, options: argparse.Namespace, category: C
         listings = Listings(db=db, sources=venues, price_venue=options.venue, strict_lots=False)
         await listings.require(options.venue, category, symbol)
         now = await source.fetch_time()
+        _check_past(options.begin_at, now)
         end_at = min(options.end_at or now, now)
         check_range(options.begin_at, end_at)
         series = await open_series(
@@ -142,15 +148,41 @@ async def _download(settings: Settings, options: argparse.Namespace, category: C
     return 0
 
 
+def _check_past(begin_at: datetime, now: datetime) -> None:
+    if begin_at >= now:
+        raise CandleRangeRefused(f"--from has to lie before now, which is {now:%Y-%m-%dT%H:%MZ}")
+
+
 def _check_kept(begin_at: datetime, days: int) -> None:
     if (datetime.now(UTC) - begin_at).days > days:
         raise CandleRangeRefused(f"CANDLE_RETENTION_DAYS={days} would drop them again")
 
 
+def _symbol(text: str) -> Symbol:
+    symbol = normalize_symbol(text)
+    if not is_tradeable(symbol):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no symbol: write letters, digits and hyphens only, for example BTCUSDT"
+        )
+    return symbol
+
+
+def _one_of(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
+    def parse(text: str) -> StrEnum:
+        try:
+            return kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not known: one of {', '.join(kind)}"
+            ) from None
+
+    return parse
+
+
 def _interval(text: str) -> Interval:
     interval = parse_interval(text)
     if interval is None:
-        raise argparse.ArgumentTypeError(f"{text} is no interval: one of {', '.join(SPELLINGS)}")
+        raise argparse.ArgumentTypeError(f"{text!r} is no interval: one of {', '.join(SPELLINGS)}")
     return interval
 
 
@@ -159,6 +191,9 @@ def _instant(text: str) -> datetime:
         instant = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text} is no instant: write 2025-01-01 or 2025-01-01T12:00Z"
+            f"{text!r} is no instant: write 2025-01-01 or 2025-01-01T12:00Z"
         ) from None
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    aware = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
+    if not OLDEST <= aware < NEWEST:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected an instant from 1970 to 2099")
+    return aware.astimezone(UTC)

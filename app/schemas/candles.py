@@ -10,7 +10,9 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from app.domain.candles import (
+    NEWEST,
     NUMBER_DECIMALS_MAX,
+    OLDEST,
     SPELLINGS,
     Candle,
     Interval,
@@ -31,9 +33,6 @@ COLUMNS: Final = ("open_time", "open", "high", "low", "close", "volume", "turnov
 NUMBERS: Final = COLUMNS[1:]
 META_KEY: Final = b"goblin"
 
-_OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NEWEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
-
 
 def _interval(text: object) -> Interval:
     interval = parse_interval(text) if isinstance(text, str) else None
@@ -44,7 +43,7 @@ def _interval(text: object) -> Interval:
 
 def _instant(instant: datetime) -> datetime:
     aware = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
-    if not _OLDEST <= aware < _NEWEST:
+    if not OLDEST <= aware < NEWEST:
         raise ValueError("expected an instant from 1970 to 2099")
     return aware.astimezone(UTC)
 

@@ -30,11 +30,12 @@ def options(*arguments: str) -> argparse.Namespace:
     ("arguments", "complaint"),
     [
         ("NOSUCH 1m --from 2024-12-01", "unknown symbol"),
-        ("BTC/USDT 1m --from 2024-12-01", "unknown symbol"),
-        ("BTCUSDT 7m --from 2024-12-01", "7m is no interval: one of 1m, 3m"),
-        ("BTCUSDT 1m --from yesterday", "yesterday is no instant: write 2025-01-01"),
         ("BTCUSDT 1m --from 2024-12-02 --to 2024-12-01", "from has to lie before to"),
-        ("BTCUSDT 1m --from 2025-12-02", "from has to lie before to"),
+        (
+            "BTCUSDT 1m --from 2025-12-02",
+            "--from has to lie before now, which is 202",
+        ),
+        ("BTCUSDT 1m --from 2099-12-02", "--from has to lie before now, which is 20"),
         ("BTCUSDT 1m --from 2014-12-01 --to 2024-12-01", "shorter than 3650 days"),
         ("BTCUSDT 1m --from 2024-12-01 --category option", "Bybit has no option prices"),
         ("BTCUSDT 1m --from 2024-12-01 --venue binance --category linear", "Binance has no linear"),
@@ -59,6 +60,29 @@ async def test_the_command_refuses_what_makes_no_sense_and_fetches_no_candle(
     assert code == 2
     assert complaint in capsys.readouterr().err
     assert exchange.requests.count(KLINE) == asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("BTC/USDT 1m --from 2024-12-01", "'BTC/USDT' is no symbol: write letters, digits and"),
+        ("é 1m --from 2024-12-01", "for example BTCUSDT"),
+        ("BTCUSDT 7m --from 2024-12-01", "'7m' is no interval: one of 1m, 3m"),
+        ("BTCUSDT 1m --from yesterday", "'yesterday' is no instant: write 2025-01-01"),
+        ("BTCUSDT 1m --from 1969-12-31", "'1969-12-31': expected an instant from 1970 to 2099"),
+        ("BTCUSDT 1m --from 0001-01-01T00:00+14:00", "expected an instant from 1970 to 2099"),
+        ("BTCUSDT 1m --from 2024-12-01 --to 9999-12-31T23:59-12:00", "from 1970 to 2099"),
+        ("BTCUSDT 1m --from 2024-12-01 --venue kraken", "one of bybit, binance, aster"),
+        ("BTCUSDT 1m --from 2024-12-01 --category futures", "one of spot, linear, inverse"),
+    ],
+)
+def test_a_misspelled_argument_is_refused_before_anything_is_opened(
+    capsys: pytest.CaptureFixture[str], arguments: str, complaint: str
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        options(*arguments.split())
+    assert left.value.code == 2
+    assert complaint in capsys.readouterr().err
 
 
 async def test_a_person_sees_a_bar_and_a_log_a_line(capsys: pytest.CaptureFixture[str]) -> None:
