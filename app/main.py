@@ -11,6 +11,7 @@ from app.core.constants import VERSION
 from app.core.logging import keep_frames_out_of_the_log
 from app.http.docs import install_docs
 from app.http.errors import install_error_handlers
+from app.http.head import HeadAsGet
 from app.http.metrics import MeasureRequests, install_metrics
 from app.http.middleware import BodyLimit, RequestContext, answer_unknown_path
 from app.http.openapi import DescribedApp
@@ -101,6 +102,7 @@ def create_app(settings: Settings | None = None, *, worker: int | None = None) -
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(ShortWays, routers=ROUTERS)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit)
     if known.rate_limit_per_minute:
         app.add_middleware(RateLimit, per_minute=known.rate_limit_per_minute)

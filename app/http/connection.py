@@ -42,7 +42,7 @@ HEAD_START: Final = b"HTTP/1.1 "
 HEADER_LINE_BYTES: Final = 4
 """What a header takes beside its name and its value."""
 
-METHODS: Final = "DELETE, GET, PATCH, POST, PUT"
+METHODS: Final = "DELETE, GET, HEAD, PATCH, POST, PUT"
 
 _log = logging.getLogger(__name__)
 

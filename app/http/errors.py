@@ -262,7 +262,7 @@ def _allowed_methods(request: Request) -> list[str]:
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
         scope = {**request.scope, "method": method}
         if any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes):
-            allowed.add(method)
+            allowed |= {"GET", "HEAD"} if method == "GET" else {method}
     return sorted(allowed)
 
 

@@ -129,7 +129,7 @@ async def test_what_the_framework_refuses_has_the_same_shape(
 
 async def test_a_wrong_method_names_every_right_one(anonymous: httpx.AsyncClient) -> None:
     response = await anonymous.patch("/order")
-    assert response.headers["allow"] == "DELETE, GET, POST"
+    assert response.headers["allow"] == "DELETE, GET, HEAD, POST"
 
 
 async def test_an_oversized_body_is_refused_in_the_same_shape(ada: Person) -> None:
