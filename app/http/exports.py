@@ -1,7 +1,6 @@
 """Sending an export at its reader's pace, and which format a reader wants."""
 
 import logging
-import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Final
@@ -10,31 +9,17 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.domain.exports import EXTENSIONS, ExportFormat, FormatNotOffered
+from app.http.media_types import preferred
 from app.http.slow_readers import TooSlow, in_time
 
 PIECE_BYTES: Final = 65_536
-_QUALITY: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
 def wanted_format(accept: str | None, offered: Sequence[ExportFormat]) -> ExportFormat:
     """The offered format that Accept prefers, the first of equals. Raises FormatNotOffered."""
-    if accept is None or not accept.strip():
-        return offered[0]
-    ranges: dict[str, float] = {}
-    for item in accept.lower().split(","):
-        name, *parameters = (part.strip() for part in item.split(";"))
-        spelled = next((part[2:] for part in parameters if part.startswith("q=")), "1")
-        ranges[name] = float(spelled) if _QUALITY.fullmatch(spelled) else 0.0
-
-    def quality(kind: ExportFormat) -> float:
-        for name in (kind, kind.partition("/")[0] + "/*", "*/*"):
-            if name in ranges:
-                return ranges[name]
-        return 0.0
-
-    best = max(offered, key=quality)
-    if quality(best) == 0:
+    best = preferred(accept, offered)
+    if best is None:
         raise FormatNotOffered
     return best
 

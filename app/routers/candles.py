@@ -16,6 +16,7 @@ from app.domain.instruments import (
     Venue,
 )
 from app.http.dependencies import ResourcesOf
+from app.http.media_types import preferred
 from app.http.routing import Router
 from app.schemas.candles import (
     CandleInstant,
@@ -94,7 +95,7 @@ async def list_candles(
     `meta` says where the next one begins (X-Next-Cursor in the other formats), where the
     venue has nothing (gaps), and what could not be had now (missing, X-Missing-Spans).
     """
-    write, media_type = _chosen(request.headers.get("Accept", "*/*"))
+    media_type = _chosen(request.headers.get("Accept"))
     its_venue, its_category = resources.candles.chosen(venue, category)
     page = await resources.candles.read(
         CandleQuery(
@@ -113,15 +114,11 @@ async def list_candles(
         headers["X-Missing-Spans"] = str(len(page.missing))
         if page.next_cursor is not None:
             headers["X-Next-Cursor"] = format_instant(page.next_cursor)
-    return Response(write(page), media_type=media_type, headers=headers)
+    return Response(FORMATS[media_type](page), media_type=media_type, headers=headers)
 
 
-def _chosen(accept: str) -> tuple[Callable[[CandlePage], bytes], str]:
-    """The first of the wanted media types that there is; q-values are not weighed."""
-    for part in accept.lower().split(","):
-        wanted = part.partition(";")[0].strip()
-        for media_type, write in FORMATS.items():
-            group = media_type.partition("/")[0]
-            if wanted in {media_type, f"{group}/*", "*/*"}:
-                return write, media_type
-    raise NotAcceptable(f"candles come as {', '.join(FORMATS)}")
+def _chosen(accept: str | None) -> str:
+    media_type = preferred(accept, tuple(FORMATS))
+    if media_type is None:
+        raise NotAcceptable(f"candles come as {', '.join(FORMATS)}")
+    return media_type

@@ -48,7 +48,8 @@ MINUTES_MAX: Final = 100_000
 class CandleQuery:
     """A page of at most `limit` open times in [begin_at, end_at), from `cursor` on.
 
-    Without an end it is now by the venue's clock; without a beginning the page is the last.
+    Without an end it is now by the venue's clock; without a beginning it is the cursor, and
+    without that the page is the last of what has closed.
     """
 
     venue: Venue
@@ -95,6 +96,8 @@ class CandleReader:
         Raises CandleRangeRefused before anything is fetched, CategoryNotListed and
         UnknownSymbol, and as MarketSource does when the venue has to be asked.
         """
+        if query.begin_at is None and query.cursor is not None:
+            query = replace(query, begin_at=query.cursor)
         if query.begin_at is not None and query.end_at is not None:
             check_range(query.begin_at, query.end_at)
         await self.listings.require(query.venue, query.category, query.symbol)
@@ -113,6 +116,10 @@ class CandleReader:
         made: list[Candle] = []
         made_spans: list[Span] = []
         missing, gaps = await self._look(series, page)
+        if missing and query.begin_at is None and query.end_at is not None:
+            now = await source.fetch_time()
+            if (closed := open_of(now, query.interval)) < window.end_at:
+                return await self.read(replace(query, end_at=closed))
         if missing and query.interval is not Interval.MINUTE:
             made, made_spans = await self._from_minutes(query, missing)
             missing = [left for hole in missing for left in uncovered(hole, made_spans)]

@@ -271,6 +271,28 @@ async def test_readers_of_the_same_candles_share_one_fetch_and_a_crowd_is_turned
         assert len(turned_away) == 2
 
 
+async def test_the_last_page_is_of_what_has_closed_however_late_it_may_end(
+    anonymous: httpx.AsyncClient,
+) -> None:
+    query: dict[str, str | int] = {"symbol": "ETHUSDT", "interval": "1h", "limit": 3}
+    now = await asked(anonymous, **query)
+    assert len(now["data"]["candles"]) == 3
+    for late in ("2090-01-01T00:00:01Z", "2099-12-31"):
+        assert await asked(anonymous, **query, to=late) == now
+    rows = []
+    for end in ({}, {"to": "2099-12-31"}):
+        params = {**query, **end, "indicator": "sma:2"}
+        response = await anonymous.get("/market/indicators", params=params)
+        rows.append(response.json()["data"]["rows"])
+    assert rows[0] == rows[1] != []
+
+
+async def test_a_cursor_alone_is_where_the_page_begins(anonymous: httpx.AsyncClient) -> None:
+    query: dict[str, str | int] = {"symbol": "ETHUSDT", "interval": "1h", "limit": 3}
+    begun = await asked(anonymous, **query, **{"from": "2024-12-01"})
+    assert await asked(anonymous, **query, cursor="2024-12-01") == begun
+
+
 async def test_a_table_has_the_same_numbers_to_the_last_digit(
     anonymous: httpx.AsyncClient,
 ) -> None:
@@ -313,9 +335,12 @@ async def test_a_form_that_there_is_not_is_406_and_says_which_there_are(
     response = await anonymous.get("/market/candles", params=query, headers={"Accept": "image/png"})
     assert_is_error(response, 406, "not_acceptable")
     assert "text/csv" in response.json()["message"]
-    for accept in ("*/*", "application/*", "text/html, */*;q=0.1"):
+    response = await anonymous.get("/market/candles", params=query, headers={"Accept": "*/*;q=0"})
+    assert_is_error(response, 406, "not_acceptable")
+    for accept in ("*/*", "application/*", "text/html, */*;q=0.1", "", "text/csv;q=0, */*",
+                   "text/csv;q=0.1, application/json;q=0.2"):  # fmt: skip
         response = await anonymous.get("/market/candles", params=query, headers={"Accept": accept})
-        assert response.headers["Content-Type"] == "application/json"
+        assert response.headers["Content-Type"] == "application/json", accept
 
     def not_installed() -> NoReturn:
         raise ImportError
