@@ -170,7 +170,13 @@ def parse_wanted(text: str) -> Wanted:
         raise IndicatorRefused(f"{name} takes {takes}")
     parameters = dict(kind.parameters)
     for part, (parameter, usual) in zip(given, kind.parameters.items(), strict=False):
-        parameters[parameter] = _number(name, parameter, part, whole=isinstance(usual, int))
+        try:
+            parameters[parameter] = _number(part, whole=isinstance(usual, int))
+        except ValueError as expected:
+            example = f"{name}:{_spelled(kind.parameters)}"
+            raise IndicatorRefused(
+                f"{name}: {parameter} has to be {expected}, for example {example}"
+            ) from None
     try:
         kind.make(*parameters.values())
     except ValueError as problem:
@@ -181,7 +187,7 @@ def parse_wanted(text: str) -> Wanted:
             f"{name} would look back {memory} candles, and at most {MEMORY_CANDLES_MAX} are "
             "fetched for it: choose a shorter period"
         )
-    spelled = ",".join(f"{value:g}" for value in parameters.values())
+    spelled = _spelled(parameters)
     return Wanted(
         name=name,
         label=f"{name}:{spelled}" if spelled else name,
@@ -270,15 +276,21 @@ def _values(
     return values
 
 
-def _number(name: str, parameter: str, text: str, *, whole: bool) -> float:
+def _number(text: str, *, whole: bool) -> float:
+    """Raises ValueError with what would be right."""
     digits = text.replace(".", "", 0 if whole else 1)
     if not (digits.isascii() and digits.isdigit() and len(text) <= PARAMETER_CHARACTERS_MAX):
-        kind = "a whole number" if whole else "a plain number"
-        raise IndicatorRefused(f"{name}: {parameter} has to be {kind}, for example {name}:14")
+        raise ValueError("a whole number" if whole else "a plain number")
     number = int(text) if whole else float(text)
-    if whole and number > PERIOD_MAX:
-        raise IndicatorRefused(f"{name}: {parameter} has to be at most {PERIOD_MAX}")
+    if whole and not 1 <= number <= PERIOD_MAX:
+        raise ValueError(f"a whole number from 1, at most {PERIOD_MAX}")
     return number
+
+
+def _spelled(parameters: Mapping[str, float]) -> str:
+    """With every digit that can be asked for, and never an exponent, which cannot."""
+    texts = (f"{value:.{PARAMETER_CHARACTERS_MAX}f}" for value in parameters.values())
+    return ",".join(text.rstrip("0").rstrip(".") for text in texts)
 
 
 def _latest(first: datetime | None, second: datetime | None) -> datetime | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from app.analysis import indicators as whole
 from app.analysis.series import Floats
-from app.services.indicators import KINDS
+from app.services.indicators import KINDS, parse_wanted
 from tests.conftest import CloneDatabase
 from tests.integration.api.test_candles import installed
 from tests.integration.api.test_conventions import assert_is_error
@@ -58,14 +58,14 @@ async def test_what_makes_no_sense_is_refused(
         ("rsi:14,15", "rsi takes period"),
         ("obv:1", "obv takes no parameter"),
         ("rsi:", None),
-        ("rsi:0", "period has to be a whole number from 1"),
+        ("rsi:0", "period has to be a whole number from 1, at most 200, for example rsi:14"),
         ("rsi:14.5", "period has to be a whole number"),
         ("rsi:١٤", "period has to be a whole number"),
         ("sma:201", "at most 200"),
         ("macd:26,12", "fast has to be less than slow"),
         ("adx:200", "look back 4200 candles"),
         ("bollinger:20,0", "deviations has to be"),
-        ("bollinger:20,nan", "deviations has to be a plain number"),
+        ("bollinger:20,nan", "deviations has to be a plain number, for example bollinger:20,2"),
         ("bollinger:20,1e3", "deviations has to be a plain number"),
     ],
 )
@@ -79,6 +79,13 @@ async def test_a_wrong_parameter_is_named_with_what_would_be_right(
     else:
         assert_is_error(answer, 400, "indicator_refused")
         assert text in answer.json()["message"]
+
+
+def test_a_label_can_be_asked_for_again_and_belongs_to_one_indicator() -> None:
+    texts = ("bollinger:20,0.00000001", "bollinger:20,2.00000001", "bollinger:20,2", "macd")
+    labels = [parse_wanted(text).label for text in texts]
+    assert labels == [*texts[:3], "macd:12,26,9"]
+    assert [parse_wanted(label).label for label in labels] == labels
 
 
 async def test_values_are_those_of_the_whole_series_wherever_a_page_begins(
