@@ -7,11 +7,19 @@ from typing import Any, Final
 
 from app.replay.candles import Candle, Interval, end_of, open_of, typical_turnover
 from app.replay.errors import UnreadableRecording
-from app.replay.tables import PARQUET, exact, open_parquet
+from app.replay.tables import (
+    PARQUET,
+    TIME_LIMIT_MS,
+    check_columns,
+    exact,
+    no_csv,
+    open_parquet,
+)
 
 NEEDED: Final = ("ts", "open", "high", "low", "close", "volume")
 TURNOVER: Final = "turnover"
 TAIL_BYTES: Final = 4096
+_NO_TIME: Final = "its first or last row has no ts in milliseconds"
 
 
 def first_and_last_ms(path: Path) -> tuple[int, int]:
@@ -19,6 +27,8 @@ def first_and_last_ms(path: Path) -> tuple[int, int]:
     first_ms, last_ms = _parquet_span(path) if path.suffix == PARQUET else _csv_span(path)
     if not 0 <= first_ms <= last_ms:
         raise UnreadableRecording(path, "its ts column does not ascend")
+    if last_ms >= TIME_LIMIT_MS:
+        raise UnreadableRecording(path, f"its ts are not in milliseconds: {last_ms} is after 2100")
     return first_ms, last_ms
 
 
@@ -41,6 +51,8 @@ def read_candles(path: Path, interval: Interval, *, inverse: bool) -> list[Candl
 
 def _candle(row: Sequence[Any], interval: Interval, *, inverse: bool) -> Candle:
     open_ms = int(row[0])
+    if not 0 <= open_ms < TIME_LIMIT_MS:
+        raise ValueError(f"ts {open_ms} is not in milliseconds since 1970, before 2100")
     first, high, low, last = prices = (
         exact(row[1]),
         exact(row[2]),
@@ -67,26 +79,29 @@ def _candle(row: Sequence[Any], interval: Interval, *, inverse: bool) -> Candle:
 
 
 def _csv_rows(path: Path) -> Iterator[Sequence[Any]]:
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
-        _check_columns(path, reader.fieldnames or ())
-        for row in reader:
-            yield [*(row[name] for name in NEEDED), row.get(TURNOVER)]
+        try:
+            check_columns(path, reader.fieldnames or (), NEEDED)
+            for row in reader:
+                yield [*(row[name] for name in NEEDED), row.get(TURNOVER)]
+        except csv.Error as error:
+            raise no_csv(path, error) from None
 
 
 def _csv_span(path: Path) -> tuple[int, int]:
     with path.open("rb") as file:
-        header = file.readline().decode()
-        first = file.readline().decode()
+        header = file.readline().decode("utf-8-sig", errors="replace")
+        first = file.readline().decode(errors="replace")
         file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        last = file.read().decode().rstrip().rpartition("\n")[2]
+        last = file.read().decode(errors="replace").rstrip().rpartition("\n")[2]
     names = next(csv.reader([header]), [])
-    _check_columns(path, names)
+    check_columns(path, names, NEEDED)
     at = names.index("ts")
     try:
         return int(next(csv.reader([first]))[at]), int(next(csv.reader([last]))[at])
-    except (IndexError, StopIteration, ValueError):
-        raise UnreadableRecording(path, "its first or last row has no ts in milliseconds") from None
+    except (IndexError, StopIteration, ValueError, csv.Error):
+        raise UnreadableRecording(path, _NO_TIME) from None
 
 
 def _parquet_rows(path: Path) -> Iterator[Sequence[Any]]:
@@ -104,16 +119,13 @@ def _parquet_span(path: Path) -> tuple[int, int]:
     opens = _parquet_file(path).read(columns=["ts"]).column("ts")
     if not len(opens):
         raise UnreadableRecording(path, "it has no rows")
-    return int(opens[0].as_py()), int(opens[-1].as_py())
+    try:
+        return int(opens[0].as_py()), int(opens[-1].as_py())
+    except (TypeError, ValueError):
+        raise UnreadableRecording(path, _NO_TIME) from None
 
 
 def _parquet_file(path: Path) -> Any:
     file = open_parquet(path)
-    _check_columns(path, file.schema_arrow.names)
+    check_columns(path, file.schema_arrow.names, NEEDED)
     return file
-
-
-def _check_columns(path: Path, names: Sequence[str]) -> None:
-    missing = [name for name in NEEDED if name not in names]
-    if missing:
-        raise UnreadableRecording(path, f"it has no column {', '.join(missing)}")

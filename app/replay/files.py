@@ -26,6 +26,7 @@ from app.replay.tables import column_names
 from app.replay.ticks import BEST_PRICES, BestPriceFile, TradeFile, trade_columns
 
 SUFFIXES: Final = (".parquet", ".csv", SUFFIX, deep_books.SUFFIX)
+PACKED: Final = (".gz", ".zip", ".zst", ".xz", ".bz2")
 NAME: Final = re.compile(
     r"(?P<venue>[a-z0-9]+)_(?P<category>[a-z]+)_(?P<symbol>[A-Z0-9-]+)"
     r"(?:_(?P<interval>[0-9]*[mhdwDWM]?)(?:_(?P<suffix>.+))?|_.+)?\.(?:parquet|csv|frames|jsonl)"
@@ -134,7 +135,12 @@ def _open(file: Path) -> Recorded:
     """Raises LeftOut, and UnreadableRecording where it is broken."""
     match = NAME.fullmatch(file.name)
     if match is None:
-        raise LeftOut(f"its name is not {CONVENTION}")
+        is_packed = file.suffix in PACKED
+        raise LeftOut(
+            f"it is packed: unpack it first, to {file.stem}"
+            if is_packed
+            else f"its name is not {CONVENTION}"
+        )
     if match["category"] not in CATEGORIES:
         raise LeftOut(f"category {match['category']} is none of {', '.join(CATEGORIES)}")
     category = CATEGORIES[match["category"]]
@@ -174,8 +180,7 @@ def _open(file: Path) -> Recorded:
         )
     interval = None if match["interval"] is None else parse_interval(match["interval"])
     if interval is None:
-        wrong = f"interval {match['interval']} is none of {', '.join(LENGTHS_MS)}"
-        raise LeftOut(wrong if "open" in names or not names else COLUMNS)
+        raise LeftOut(_no_interval(match["interval"], names))
     if names and not {"open", "high", "low", "close"} & set(names):
         raise LeftOut(COLUMNS)
     first_ms, last_ms = first_and_last_ms(file)
@@ -188,6 +193,15 @@ def _open(file: Path) -> Recorded:
         first_ms=first_ms,
         end_ms=end_of(last_ms, interval),
     )
+
+
+def _no_interval(named: str | None, names: Sequence[str]) -> str:
+    """Why a file is left out whose name tells no length of candles."""
+    if not names and named is None:
+        return "it is empty"
+    if names and "open" not in names:
+        return COLUMNS
+    return f"interval {named} is none of {', '.join(LENGTHS_MS)}"
 
 
 def _frame_track(file: Path, match: re.Match[str], category: Category) -> FrameTrack:

@@ -17,6 +17,12 @@ from typing import Any, BinaryIO, Final, TypeAlias
 from app.replay.errors import UnreadableRecording
 
 PARQUET: Final = ".parquet"
+TIME_LIMIT_MS: Final = 4_102_444_800_000
+"""The year 2100: a later time is one in microseconds."""
+
+MAGNITUDE_MAX: Final = 30
+"""Most places before and after the point that the first digit of a number has."""
+
 BLOCK_ROWS: Final = 16_384
 """Rows that are in memory together; and a row group of a Parquet file while it is read."""
 
@@ -35,6 +41,8 @@ def exact(value: object) -> Decimal:
         raise ValueError(f"{value} is not a number") from None
     if not number.is_finite():
         raise ValueError("a price or volume is not finite")
+    if abs(number.adjusted()) > MAGNITUDE_MAX:  # it would be written out, digit for digit
+        raise ValueError(f"no market has a price or volume of {value}")
     return number
 
 
@@ -59,11 +67,28 @@ def column_names(path: Path) -> Sequence[str]:
     if path.suffix == PARQUET:
         names: list[str] = open_parquet(path).schema_arrow.names
         return names
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin with a mark
         try:
             return next(csv.reader(file), [])
         except UnicodeDecodeError:
             raise UnreadableRecording(path, "it is not a CSV file: it is no text") from None
+        except csv.Error as error:
+            raise no_csv(path, error) from None
+
+
+def check_columns(path: Path, names: Sequence[str], needed: Sequence[str]) -> None:
+    """Raise UnreadableRecording unless every needed column is there, once."""
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise UnreadableRecording(path, f"it has no column {', '.join(missing)}")
+    doubled = [name for name in needed if names.count(name) > 1]
+    if doubled:
+        raise UnreadableRecording(path, f"it has more than one column {', '.join(doubled)}")
+
+
+def no_csv(path: Path, error: csv.Error) -> UnreadableRecording:
+    """What is raised where the fields cannot be told apart: a quote that is never closed."""
+    return UnreadableRecording(path, f"it is not a CSV file: {error}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +112,7 @@ class TimedRows:
         self.path = path
         self._columns = columns
         names = column_names(path)
+        check_columns(path, names, columns)
         self._places = [names.index(name) for name in columns]
         self._blocks: list[Block] = []
         self._first_ms: list[int] = []
@@ -164,10 +190,10 @@ class TimedRows:
     def _time(self, row: Row, number: int) -> int:
         try:
             at_ms = int(row[0])
-            if at_ms < 0 or (not isinstance(row[0], str) and at_ms != row[0]):
+            if not 0 <= at_ms < TIME_LIMIT_MS or (not isinstance(row[0], str) and at_ms != row[0]):
                 raise ValueError  # noqa: TRY301 - said below
         except (ValueError, TypeError, IndexError, OverflowError):
-            reason = "ts is not a time in milliseconds since 1970"
+            reason = "ts is not a time in milliseconds since 1970, before 2100"
             raise self.broken(number, row, reason) from None
         return at_ms
 
@@ -202,8 +228,11 @@ class TimedRows:
         """A field that is not there is None, which is no number: the row's reader says so."""
         file.seek(offset)
         lines = (line.decode(errors="replace") for line in islice(file, BLOCK_ROWS))
-        return [
-            [fields[place] if place < len(fields) else None for place in self._places]
-            for fields in csv.reader(lines)
-            if fields
-        ]
+        try:
+            return [
+                [fields[place] if place < len(fields) else None for place in self._places]
+                for fields in csv.reader(lines)
+                if fields
+            ]
+        except csv.Error as error:
+            raise no_csv(self.path, error) from None

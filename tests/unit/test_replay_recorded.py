@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -189,7 +190,9 @@ def test_the_clock_starts_where_most_symbols_have_their_finest_candles(tmp_path:
         ("{ts},NaN,10,10,10,1", "not finite"),
         ("{ts},ten,10,10,10,1", "ten is not a number"),
         ("{ts},10", "None is not a number"),
-        ("{ts}1,10,10,10,10,1", "not the open time"),
+        ("{ts},1e999999,1e999999,1e999999,1e999999,1", "no market has a price or volume of 1e9"),
+        ("{ts}000,10,10,10,10,1", "not in milliseconds since 1970"),
+        ("1700000160001,10,10,10,10,1", "not the open time"),
         ("{first},10,10,10,10,1", "ts does not ascend"),
     ],
 )
@@ -210,6 +213,21 @@ def test_a_broken_row_is_named_with_its_file(tmp_path: Path, row: str, reason: s
         ("bybit_linear_BTCUSDT_1.csv", "", "no column ts, open"),
         ("bybit_linear_BTCUSDT_1.csv", "ts,open,high,low,close\n", "no column volume"),
         ("bybit_linear_BTCUSDT_1.csv", f"{HEADER}\n", "no ts"),
+        ("bybit_linear_BTCUSDT_1.csv", f"{HEADER},ts\n1,1,1,1,1,1,1", "more than one column ts"),
+        ("bybit_linear_BTCUSDT_1.csv", f"{HEADER}\n{FIRST_MS}000,1,1,1,1,1", "milliseconds: .* 21"),
+        ("bybit_linear_BTCUSDT.csv", "", "it is empty"),
+        ("bybit_linear_BTCUSDT.csv", "ts,price,size,side,price\n1,1,1,buy,1", "one column price"),
+        ("bybit_linear_BTCUSDT.csv", f"ts,price,size,side\n{FIRST_MS}000,1,1,buy", "milliseconds"),
+        (
+            "bybit_linear_BTCUSDT.csv",
+            f'ts,price,size,side\n1,1,1,"{"9" * 2**17}9',
+            "not a CSV file",
+        ),
+        (
+            "bybit_linear_BTCUSDT.csv.gz",
+            "",
+            "it is packed: unpack it first, to bybit_linear_BTCUSDT",
+        ),
         ("bybit_linear_BTCUSDT_1.parquet", "PAR1 but not really", "not a Parquet file"),
     ],
 )
@@ -219,6 +237,25 @@ def test_a_file_that_cannot_be_replayed_says_why(
     (tmp_path / name).write_text(content)
     with pytest.raises(UnreadableRecording, match=reason):
         recorded_market(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        lambda text: b"\xef\xbb\xbf" + text,  # as spreadsheets save it
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: text.replace(b"\n", b"," + "é".encode() * 3000 + b"\n", 1),
+        lambda text: text.replace(b"\n", b"," + "é".encode() * 3000 + b"x\n", 1),
+        lambda text: text + b",a note with \xe9",
+    ],
+    ids=["a byte order mark", "CR LF", "letters of two bytes", "and one more", "no UTF-8"],
+)
+def test_a_candle_file_may_come_from_another_program(
+    tmp_path: Path, rewrite: Callable[[bytes], bytes]
+) -> None:
+    file = write(tmp_path, "bybit_linear_BTCUSDT_1.csv", 10, 12)
+    file.write_bytes(rewrite(file.read_bytes().rstrip()))
+    assert find(recorded_market(file)).price(FIRST_MS + MINUTE_MS) == 12
 
 
 def test_an_empty_or_missing_folder_says_what_was_expected(tmp_path: Path) -> None:
