@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from app.replay.errors import UnreadableRecording
-from app.replay.tables import exact
+from app.replay.tables import NO_TIME, TIME_LIMIT_MS, exact
 
 SUFFIX: Final = ".jsonl"
 KEPT_EVERY: Final = 5_000
@@ -25,8 +25,14 @@ KEPT_EVERY: Final = 5_000
 
 Level = tuple[Decimal, Decimal]
 
-_number = lru_cache(maxsize=50_000)(exact)
-"""Prices come again and again."""
+
+@lru_cache(maxsize=50_000)
+def _not_negative(text: object) -> Decimal:
+    """A price or a size, which come again and again; a size of 0 takes the level away."""
+    number = exact(text)
+    if number < 0:
+        raise ValueError(f"{text} is below 0")
+    return number
 
 
 class Book(NamedTuple):
@@ -98,12 +104,14 @@ class BookFile:
         try:
             frame = json.loads(line)
             at_ms, kind, data = int(frame["ts"]), frame["type"], frame["data"]
-            topic, u = frame["topic"], int(data["u"])
+            topic, u = str(frame["topic"]), int(data["u"])
             sides = [
-                [(_number(price), _number(size)) for price, size in data[side]]
+                [(_not_negative(price), _not_negative(size)) for price, size in data[side]]
                 for side in ("b", "a")
             ]
-        except (ValueError, TypeError, KeyError) as error:
+            if not 0 <= at_ms < TIME_LIMIT_MS:
+                raise ValueError(NO_TIME)  # noqa: TRY301 - said below
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise self._broken(place, f"it is no frame of an order book: {error!r}") from None
         if not topic.startswith("orderbook.") or topic.split(".")[2:] != [self._symbol]:
             raise self._broken(place, f"{topic} is not the order book of {self._symbol}")

@@ -24,6 +24,7 @@ from app.domain.live import LiveCandle
 from app.replay.candles import MINUTE_MS, Candle
 from app.replay.errors import UnreadableRecording
 from app.replay.feeds import Told
+from app.replay.tables import NO_TIME, TIME_LIMIT_MS
 from app.replay.wire import encoded
 
 SUFFIX: Final = ".frames"
@@ -138,6 +139,8 @@ class FrameFile:
                 at_ms = int(head)
                 if at_ms < last_ms:
                     raise UnreadableRecording(self.path, f"line {number} is from before the last")
+                if at_ms >= TIME_LIMIT_MS:
+                    raise UnreadableRecording(self.path, f"line {number}: {NO_TIME}")
                 last_ms = at_ms
                 lines = self._lines[topic[1].decode()]
                 if _SNAPSHOT.search(raw):

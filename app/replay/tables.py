@@ -20,6 +20,8 @@ PARQUET: Final = ".parquet"
 TIME_LIMIT_MS: Final = 4_102_444_800_000
 """The year 2100: a later time is one in microseconds."""
 
+NO_TIME: Final = "ts is not a time in milliseconds since 1970, before 2100"
+
 MAGNITUDE_MAX: Final = 30
 """Most places before and after the point that the first digit of a number has."""
 
@@ -193,8 +195,7 @@ class TimedRows:
             if not 0 <= at_ms < TIME_LIMIT_MS or (not isinstance(row[0], str) and at_ms != row[0]):
                 raise ValueError  # noqa: TRY301 - said below
         except (ValueError, TypeError, IndexError, OverflowError):
-            reason = "ts is not a time in milliseconds since 1970, before 2100"
-            raise self.broken(number, row, reason) from None
+            raise self.broken(number, row, NO_TIME) from None
         return at_ms
 
     def _all(self) -> Iterator[tuple[tuple[int, int], Sequence[Row]]]:

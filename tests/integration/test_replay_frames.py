@@ -234,6 +234,7 @@ def test_a_recorder_that_was_killed_in_a_line_goes_on_after_the_last_whole_one(
     [
         (b"hello\n", "line 1 is not a time and a frame"),
         (b'5 {"op":"ping"}\n', "line 1 is not a time and a frame"),
+        (b'9999999999999999 {"topic":"x"}\n', "line 1: ts is not a time in milliseconds"),
         (
             b'5 {"topic":"tickers.BTCUSDT"}\n4 {"topic":"tickers.BTCUSDT"}\n',
             "line 2 is from before",

@@ -95,6 +95,14 @@ def test_far_from_a_snapshot_a_book_is_the_same_forwards_backwards_and_at_once(
     ("lines", "reason"),
     [
         ([SNAPSHOT, "{"], r"line 2: it is no frame of an order book"),
+        (["[" * 100_000], r"line 1: it is no frame of an order book"),
+        ([SNAPSHOT.replace('"orderbook.500.BTCUSDT"', "5")], r"line 1: 5 is not the order book of"),
+        (
+            [SNAPSHOT.replace(f"{FIRST_MS}", f"{FIRST_MS}000")],
+            r"line 1: .* milliseconds since 1970",
+        ),
+        ([SNAPSHOT.replace(f"{FIRST_MS}", "Infinity")], r"line 1: it is no frame"),
+        ([SNAPSHOT, frame(1, b="98 -1")], r"line 2: it is no frame .*-1 is below 0"),
         ([SNAPSHOT, frame(1, b="98 x")], r"line 2: .*x is not a number"),
         ([SNAPSHOT, frame(1, b="98")], r"line 2: it is no frame"),
         ([SNAPSHOT, frame(1, symbol="ETHUSDT")], r"line 2: orderbook.500.ETHUSDT is not the ord"),
