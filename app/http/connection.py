@@ -114,13 +114,19 @@ class WholeAnswers:
             self._transport.writelines((head, data))
         elif data.startswith(HEAD_START):
             self._head = data
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         else:
             self._transport.write(data)
 
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
     def close(self) -> None:
         """Close once everything is written."""
-        self._flush()
+        self.flush()
         self._transport.close()
 
     def get_extra_info(self, name: str) -> Any:
@@ -131,14 +137,11 @@ class WholeAnswers:
         """Whatever else is asked of a transport."""
         return getattr(self._transport, name)
 
-    def _flush(self) -> None:
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.write(head)
-
 
 class GuardedConnection(HttpToolsProtocol):
     """One connection of a client, from its first byte until the request is handed over."""
+
+    _answers: WholeAnswers
 
     def __init__(
         self,
@@ -154,6 +157,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._is_arriving = False
         self._is_over = False
         self._refusal = MALFORMED
+        self._earlier: RequestResponseCycle | None = None
         self._head_bytes = 0
         self._unparsed_bytes = 0
         self._received = b""
@@ -163,6 +167,7 @@ class GuardedConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a request, unless there are too many who are waited for."""
         super().connection_made(cast("asyncio.Transport", transport))
+        self._answers = WholeAnswers(self.transport, self.loop)
         excess = len(self.connections) - self._limits.connections
         if excess > REFUSED_AT_ONCE_MAX:
             self.transport.abort()
@@ -232,10 +237,13 @@ class GuardedConnection(HttpToolsProtocol):
             b"content-length" in names or b"transfer-encoding" in names
         ):
             self._reject(MALFORMED)  # the parser would take the body for the next request
+        self._earlier = self._unanswered()
+        if self._earlier is not None and self.parser.should_upgrade() and self._should_upgrade():
+            self._reject(MALFORMED)  # the WebSocket would open before the earlier answer
         super().on_headers_complete()
         cycle = self._unanswered()
         if cycle is not None:  # and no WebSocket
-            cycle.transport = cast("asyncio.Transport", WholeAnswers(self.transport, self.loop))
+            cycle.transport = cast("asyncio.Transport", self._answers)
 
     def on_body(self, body: bytes) -> None:
         """Pass a piece of the body on."""
@@ -246,6 +254,11 @@ class GuardedConnection(HttpToolsProtocol):
         """The request has arrived."""
         self._is_arriving = False
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Hold nothing of an answer that has no body: what comes next is not to overtake it."""
+        self._answers.flush()
+        super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn while it handles the parser's error."""
@@ -342,6 +355,10 @@ class GuardedConnection(HttpToolsProtocol):
         self._is_over = True
         self._stop_arrival()
         self._unset_keepalive_if_required()
+        self._answers.flush()
+        if self.pipeline and self.pipeline[0][0] is self.cycle and self.cycle.more_body:
+            self.pipeline.popleft()  # nobody works on it, and the one before has its answer to get
+            self.cycle = cast("RequestResponseCycle", self._earlier)
         if self._is_answered_early():
             self.transport.close()  # a second answer would be taken for the next request's
             return

@@ -4,7 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import cast
 
-from app.http.connection import WholeAnswers
+from app.http.connection import ConnectionLimits, GuardedConnection, WholeAnswers
+from starlette.types import Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.server import ServerState
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
@@ -26,6 +29,18 @@ class Wire:
 
     def is_closing(self) -> bool:
         return b"(closed)" in self.writes
+
+    def write_eof(self) -> None:
+        self.writes.append(b"(end)")
+
+    def resume_reading(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+    def get_extra_info(self, name: str) -> None:
+        assert name in ("socket", "sockname", "peername", "sslcontext")
 
 
 def answers_on(wire: Wire) -> WholeAnswers:
@@ -57,3 +72,27 @@ async def test_a_head_without_a_body_leaves_before_the_connection_closes() -> No
     answers.close()
     assert wire.writes == [HEAD, b"(closed)"]
     assert answers.is_closing()
+
+
+async def answer_without_a_body(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+async def test_an_answer_without_a_body_leaves_before_a_refusal_of_what_follows() -> None:
+    wire = Wire()
+    loop = asyncio.get_running_loop()
+    config = Config(answer_without_a_body, log_config=None)
+    connection = GuardedConnection(config, ServerState(), {}, loop, limits=ConnectionLimits())
+    connection.connection_made(cast("asyncio.Transport", wire))
+    connection.data_received(b"HEAD / HTTP/1.1\r\nHost: goblin\r\n\r\n")
+    await asyncio.sleep(0)  # what is received just now comes before what the loop was asked to do
+    connection.data_received(b"nonsense\r\n\r\n")
+    connection.connection_lost(None)
+    starts = [written.partition(b"\r\n")[0] for written in wire.writes]
+    assert starts == [
+        b"HTTP/1.1 204 No Content",
+        b"HTTP/1.1 400 Bad Request",
+        b"(end)",
+        b"(closed)",
+    ]

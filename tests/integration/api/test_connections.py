@@ -18,6 +18,10 @@ LOGIN = (
     b"Content-Length: 50\r\n\r\n"
 )
 CHUNKED = LOGIN.replace(b"Content-Length: 50", b"Transfer-Encoding: chunked")
+UPGRADE = (
+    b"GET /ws/events HTTP/1.1\r\nHost: goblin\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -251,16 +255,22 @@ async def test_a_method_that_goblin_does_not_have_is_405_with_those_that_it_has(
     assert answer.json()["meta"]["code"] == "method_not_allowed"
 
 
+@pytest.mark.parametrize(
+    "following",
+    [b"nonsense\r\n\r\n", CHUNKED + b"no length\r\n", GOOD + CHUNKED + b"-1\r\n", UPGRADE],
+)
 async def test_what_follows_a_request_is_not_answered_in_its_place(
-    served: Served, ada: Person
+    served: Served, ada: Person, following: bytes
 ) -> None:
     poll = (
         "GET /events?after=99&wait_seconds=0.3 HTTP/1.1\r\nHost: goblin\r\n"
         f"Authorization: Bearer {token_of(ada)}\r\n\r\n"
     )
-    answer = await ask(served.url, poll.encode() + b"nonsense\r\n\r\n")
+    answer = await ask(served.url, poll.encode() + following)
     assert answer.status == 200
-    assert answer.raw.count(b"HTTP/1.1 ") == 1
+    assert answer.raw.count(b"HTTP/1.1 200 OK\r\n") == 1 + following.count(GOOD)
+    assert answer.raw.count(b"HTTP/1.1 ") == 1 + following.count(GOOD)
+    assert answer.raw.count(b"connection: close\r\n") == 1
 
 
 async def until_served(url: str) -> None:
