@@ -19,6 +19,7 @@ from http import HTTPStatus
 from typing import Any, Final, NoReturn, cast
 
 import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -26,6 +27,7 @@ from uvicorn.server import ServerState
 
 from app.http.errors import plain_error_body
 from app.http.headers import security_headers
+from app.http.whole_answers import WholeAnswers
 
 METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ ")
 """How a request line begins; RFC 9110, section 5.6.2."""
@@ -36,8 +38,6 @@ connection, and the answer with it."""
 
 REFUSED_AT_ONCE_MAX: Final = 128
 """Most connections beyond the limit that are answered; any more are dropped without a word."""
-
-HEAD_START: Final = b"HTTP/1.1 "
 
 HEADER_LINE_BYTES: Final = 4
 """What a header takes beside its name and its value."""
@@ -93,51 +93,6 @@ TOO_MANY_CONNECTIONS: Final = Refusal(
 )
 
 
-class WholeAnswers:
-    """What uvicorn writes its answers to: the transport, which gets a head and its body at once.
-
-    Two writes would cost two system calls, and wake a client for a head alone. A head whose
-    body is not there yet, as that of a stream, goes out as soon as the loop comes round.
-    """
-
-    __slots__ = ("_head", "_loop", "_transport")
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._head = b""
-
-    def write(self, data: bytes) -> None:
-        """Write, or wait for what comes next."""
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.writelines((head, data))
-        elif data.startswith(HEAD_START):
-            self._head = data
-            self._loop.call_soon(self.flush)
-        else:
-            self._transport.write(data)
-
-    def flush(self) -> None:
-        """Write what waits."""
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.write(head)
-
-    def close(self) -> None:
-        """Close once everything is written."""
-        self.flush()
-        self._transport.close()
-
-    def get_extra_info(self, name: str) -> Any:
-        """What the transport knows of its socket, as who is at its other end."""
-        return self._transport.get_extra_info(name)
-
-    def __getattr__(self, name: str) -> Any:
-        """Whatever else is asked of a transport."""
-        return getattr(self._transport, name)
-
-
 class GuardedConnection(HttpToolsProtocol):
     """One connection of a client, from its first byte until the request is handed over."""
 
@@ -157,7 +112,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._is_arriving = False
         self._is_over = False
         self._refusal = MALFORMED
-        self._earlier: RequestResponseCycle | None = None
+        self._worked_on: RequestResponseCycle | None = None
         self._head_bytes = 0
         self._unparsed_bytes = 0
         self._received = b""
@@ -177,9 +132,12 @@ class GuardedConnection(HttpToolsProtocol):
             self._await_arrival()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop every clock."""
+        """Stop every clock, and have whoever answers know that nobody listens any more."""
         self._stop_arrival()
         self._stop_delivery()
+        if self._worked_on is not None:  # uvicorn tells the last that arrived, which may wait
+            self._worked_on.disconnected = True
+            self._worked_on.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -237,8 +195,7 @@ class GuardedConnection(HttpToolsProtocol):
             b"content-length" in names or b"transfer-encoding" in names
         ):
             self._reject(MALFORMED)  # the parser would take the body for the next request
-        self._earlier = self._unanswered()
-        if self._earlier is not None and self.parser.should_upgrade() and self._should_upgrade():
+        if self._unanswered() and self.parser.should_upgrade() and self._should_upgrade():
             self._reject(MALFORMED)  # the WebSocket would open before the earlier answer
         super().on_headers_complete()
         cycle = self._unanswered()
@@ -254,6 +211,10 @@ class GuardedConnection(HttpToolsProtocol):
         """The request has arrived."""
         self._is_arriving = False
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._worked_on = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """Hold nothing of an answer that has no body: what comes next is not to overtake it."""
@@ -358,7 +319,8 @@ class GuardedConnection(HttpToolsProtocol):
         self._answers.flush()
         if self.pipeline and self.pipeline[0][0] is self.cycle and self.cycle.more_body:
             self.pipeline.popleft()  # nobody works on it, and the one before has its answer to get
-            self.cycle = cast("RequestResponseCycle", self._earlier)
+            before = self.pipeline[0][0] if self.pipeline else self._worked_on
+            self.cycle = cast("RequestResponseCycle", before)
         if self._is_answered_early():
             self.transport.close()  # a second answer would be taken for the next request's
             return

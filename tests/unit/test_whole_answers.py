@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import cast
 
-from app.http.connection import ConnectionLimits, GuardedConnection, WholeAnswers
+from app.http.connection import ConnectionLimits, GuardedConnection
+from app.http.whole_answers import WholeAnswers
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState

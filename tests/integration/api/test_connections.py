@@ -9,7 +9,7 @@ import pytest_asyncio
 from app.http.connection import ConnectionLimits
 from tests.conftest import Installation, Person
 from tests.integration.api.raw import Connection, ask, connected
-from tests.integration.api.streaming import Served, serving, sse_lines, token_of
+from tests.integration.api.streaming import Served, eventually, serving, sse_lines, token_of
 
 HURRIED = ConnectionLimits(request_seconds=0.4, unread_seconds=0.6)
 GOOD = b"GET / HTTP/1.1\r\nHost: goblin\r\n\r\n"
@@ -271,6 +271,19 @@ async def test_what_follows_a_request_is_not_answered_in_its_place(
     assert answer.raw.count(b"HTTP/1.1 200 OK\r\n") == 1 + following.count(GOOD)
     assert answer.raw.count(b"HTTP/1.1 ") == 1 + following.count(GOOD)
     assert answer.raw.count(b"connection: close\r\n") == 1
+
+
+async def test_the_stream_of_a_client_that_left_ends_whatever_it_asked_for_behind_it(
+    served: Served, ada: Person
+) -> None:
+    stream = (
+        "GET /events/stream HTTP/1.1\r\nHost: goblin\r\n"
+        f"Authorization: Bearer {token_of(ada)}\r\n\r\n"
+    )
+    async with connected(served.url) as connection:
+        connection.send(stream.encode() + 2 * GOOD)
+        await eventually(lambda: served.feed.count == 1)
+    await eventually(lambda: served.feed.count == 0)
 
 
 async def until_served(url: str) -> None:
