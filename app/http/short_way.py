@@ -50,7 +50,7 @@ class ShortWay:
     async def answer(self, request: ExactRequest) -> Response | None:
         """The answer, or None where FastAPI has something to complain about.
 
-        Raises what the function raises and what the parameters come from.
+        Raises what the function raises and what the parameters come from, and ClientDisconnect.
         """
         sent: object = _NOT_SENT
         if self.body is not None:
@@ -58,7 +58,7 @@ class ShortWay:
             try:
                 if await request.body():
                     sent = await request.json()
-            except (JSONDecodeError, ClientDisconnect):
+            except JSONDecodeError:
                 return None
         values: dict[str, Any] = {}
         for name, ask in self.asked:
@@ -182,6 +182,8 @@ class ShortWays:
             response = await way.answer(request)
         except EXPECTED_ERRORS as error:
             response = await answer_error(request, error)
+        except ClientDisconnect:  # in the middle of the body: there is nobody to answer
+            return
         if response is not None:
             await response(scope, receive, send)
             return

@@ -24,7 +24,8 @@ from tests.conftest import (
     run_installation,
     settings_for,
 )
-from tests.integration.api.streaming import eventually
+from tests.integration.api.raw import connected
+from tests.integration.api.streaming import eventually, serving
 from tests.integration.api.test_conventions import assert_is_error
 
 Labels = frozenset[tuple[str, str]]
@@ -114,6 +115,22 @@ async def test_orders_are_counted_exactly_by_what_became_of_them(own: Installati
         timed = seen.value("goblin_http_request_duration_seconds_count", method=method, route=route)
         counted = sum(n for (m, r, _), n in requests.items() if (m, r) == (method, route))
         assert timed == counted, (method, route)
+
+
+async def test_a_client_that_leaves_before_its_body_is_there_is_counted_as_nothing_else(
+    own: Installation,
+) -> None:
+    head = (
+        b"POST /order HTTP/1.1\r\nHost: goblin\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 9\r\n\r\n"
+    )
+    async with serving(own) as served, connected(served.url) as connection:
+        connection.send(head + b"{")
+        await eventually(lambda: own.resources.metrics.in_flight == 1)
+    scraped = await scrape(own)
+    assert scraped.by("goblin_http_requests_total", "route", "status") == {
+        ("/order", "aborted"): 1,
+    }
 
 
 async def test_a_thousand_made_up_paths_and_methods_add_one_series_each(own: Installation) -> None:
