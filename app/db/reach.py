@@ -1,13 +1,14 @@
 """Whether a PostgreSQL of the user's own can be used, before anything is asked of it."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
 import asyncpg
 
 from app.db.address import DatabaseAddress
-from app.db.errors import DRIVER_ERRORS
+from app.db.errors import DRIVER_ERRORS, DatabaseUnavailable
 from app.db.sole_instance import Held, sole_instance
 
 CONNECT_SECONDS_MAX: Final = 10.0
@@ -17,6 +18,8 @@ REPLAY_LOCK_KEY: Final = 0x60B1_4E91
 """An advisory lock key that nothing else of goblin uses."""
 LEAVE_SECONDS_MAX: Final = 3.0
 """How long the connection of a replay that was killed may be noticed to be gone."""
+CHECK_SECONDS: Final = 1.0
+"""How long after a restart of the database another replay could come first."""
 
 
 class DatabaseNotUsable(Exception):
@@ -100,23 +103,46 @@ async def _create(address: DatabaseAddress) -> None:
 
 @asynccontextmanager
 async def sole_replay(
-    address: DatabaseAddress, *, patience_seconds: float = LEAVE_SECONDS_MAX
+    address: DatabaseAddress,
+    *,
+    patience_seconds: float = LEAVE_SECONDS_MAX,
+    check_seconds: float = CHECK_SECONDS,
 ) -> AsyncIterator[None]:
-    """Be the one replay on a database for as long as the block runs.
+    """Be the one replay on a database for as long as the block runs, also if it is restarted.
 
     Raises DatabaseNotUsable while there is another.
     """
     try:
         async with sole_instance(
             address, key=REPLAY_LOCK_KEY, retry_seconds=0.1, patience_seconds=patience_seconds
-        ):
-            yield
+        ) as check:
+            holding = asyncio.create_task(_hold_on(address, check, check_seconds))
+            try:
+                yield
+            finally:
+                holding.cancel()
+                await asyncio.wait({holding})
     except Held:
         raise DatabaseNotUsable(
             address,
             f"another replay uses the database {address.database}",
             remedy="stop that one, or give this one a database of its own: DB_NAME=second",
         ) from None
+
+
+async def _hold_on(
+    address: DatabaseAddress, check: Callable[[], Awaitable[None]], check_seconds: float
+) -> None:
+    """Take the lock again whenever it is lost: it goes with the connection that holds it."""
+    async with AsyncExitStack() as stack:
+        while True:
+            await asyncio.sleep(check_seconds)
+            try:
+                await check()
+            except DatabaseUnavailable:
+                again = sole_instance(address, key=REPLAY_LOCK_KEY, retry_seconds=check_seconds)
+                with suppress(DatabaseUnavailable):  # it is not back yet
+                    check = await stack.enter_async_context(again)
 
 
 async def check_room(

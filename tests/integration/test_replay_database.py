@@ -1,6 +1,7 @@
 """A replay and the live market never meet in one database, nor do two replays."""
 
 import argparse
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from app.backfill import add_arguments, backfill
 from app.core.config import Settings, SettingsError
 from app.core.security import InvalidToken, create_access_token, read_access_token, token_key
 from app.db.address import DatabaseAddress
-from app.db.reach import DatabaseNotUsable, create_missing, sole_replay
+from app.db.reach import REPLAY_LOCK_KEY, DatabaseNotUsable, create_missing, sole_replay
 from app.domain.access import SessionId
 from app.domain.users import User, UserId
 from app.serving import UsageError, replay_database, replaying
@@ -129,6 +130,26 @@ async def test_two_replays_at_once_are_refused_and_told_how_to_be_two(
         second = live.model_copy(update={"db_name": "second"})
         async with replayed(second, recordings[1]) as running, running.client() as client:
             assert await closes(client) == {200}
+
+
+async def test_a_replay_is_the_only_one_also_after_the_database_was_restarted(
+    own: DatabaseAddress,
+) -> None:
+    replays = own.with_database("apart_replay")
+    await create_missing(replays)
+    async with sole_replay(replays, check_seconds=0.01), asyncio.timeout(10):
+        conn = await asyncpg.connect(**replays.connect_arguments())
+        held = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND granted"
+        holder = await conn.fetchval(held, REPLAY_LOCK_KEY)
+        await conn.execute("SELECT pg_terminate_backend($1)", holder)
+        while await conn.fetchval(held, REPLAY_LOCK_KEY) in (holder, None):
+            pass
+        await conn.close()
+        with pytest.raises(DatabaseNotUsable):
+            async with sole_replay(replays, patience_seconds=0):
+                pass
+    async with sole_replay(replays, patience_seconds=5):
+        pass
 
 
 async def test_a_role_that_may_not_create_databases_is_told_the_command(
