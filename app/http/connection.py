@@ -57,6 +57,9 @@ class ConnectionLimits:
     unread_seconds: float = 30.0
     """How long more of an answer than fits into the buffers may wait to be taken."""
     connections: int = 5000
+    waiting: int = 32
+    """Requests that came in behind the one that is being answered: small ones to send, and a
+    hundred times as large to keep."""
     headers: int = 100
     head_bytes: int = 32_768
     """Of all headers together, names and values."""
@@ -195,6 +198,8 @@ class GuardedConnection(HttpToolsProtocol):
             b"content-length" in names or b"transfer-encoding" in names
         ):
             self._reject(MALFORMED)  # the parser would take the body for the next request
+        if len(self.pipeline) >= self._limits.waiting:
+            self._reject(MALFORMED)  # the client hears of it by the last answer, which says close
         if self._unanswered() and self.parser.should_upgrade() and self._should_upgrade():
             self._reject(MALFORMED)  # the WebSocket would open before the earlier answer
         super().on_headers_complete()

@@ -13,6 +13,7 @@ from tests.integration.api.streaming import Served, eventually, serving, sse_lin
 
 HURRIED = ConnectionLimits(request_seconds=0.4, unread_seconds=0.6)
 GOOD = b"GET / HTTP/1.1\r\nHost: goblin\r\n\r\n"
+LAST = GOOD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 LOGIN = (
     b"POST /auth/login HTTP/1.1\r\nHost: goblin\r\nContent-Type: application/json\r\n"
     b"Content-Length: 50\r\n\r\n"
@@ -273,6 +274,23 @@ async def test_what_follows_a_request_is_not_answered_in_its_place(
     assert answer.raw.count(b"connection: close\r\n") == 1
 
 
+async def test_a_flood_of_requests_on_one_connection_is_answered_in_part_and_closed(
+    served: Served, ada: Person
+) -> None:
+    poll = (
+        "GET /events?after=99&wait_seconds=0.2 HTTP/1.1\r\nHost: goblin\r\n"
+        f"Authorization: Bearer {token_of(ada)}\r\n\r\n"
+    )
+    waiting = ConnectionLimits().waiting
+    within = await ask(served.url, poll.encode() + (waiting - 1) * GOOD + LAST)
+    assert within.raw.count(b"HTTP/1.1 200 OK\r\n") == 1 + waiting
+    flood = await ask(served.url, poll.encode() + 1000 * GOOD)
+    answers = flood.raw.count(b"HTTP/1.1 200 OK\r\n")
+    assert 1 + waiting <= answers < 1000  # more where the flood came in two pieces
+    assert flood.raw.count(b"HTTP/1.1 ") == answers
+    assert flood.raw.count(b"connection: close\r\n") == 1
+
+
 async def test_the_stream_of_a_client_that_left_ends_whatever_it_asked_for_behind_it(
     served: Served, ada: Person
 ) -> None:
@@ -288,9 +306,8 @@ async def test_the_stream_of_a_client_that_left_ends_whatever_it_asked_for_behin
 
 async def until_served(url: str) -> None:
     """Ask until there is room; the server tells nobody when."""
-    lone = GOOD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     async with asyncio.timeout(10):
-        while (await ask(url, lone)).status != 200:  # noqa: ASYNC110 - it tells nobody
+        while (await ask(url, LAST)).status != 200:  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.05)
 
 
