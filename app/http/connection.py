@@ -216,6 +216,8 @@ class GuardedConnection(HttpToolsProtocol):
         """The request has arrived."""
         self._is_arriving = False
         super().on_message_complete()
+        if self._is_answered_early():
+            self.cycle.more_body = False  # uvicorn does not look: what comes next is another's
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._worked_on = cycle

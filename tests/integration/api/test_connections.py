@@ -9,7 +9,7 @@ import pytest_asyncio
 from app.http.connection import ConnectionLimits
 from tests.conftest import Installation, Person
 from tests.integration.api.raw import Connection, ask, connected
-from tests.integration.api.streaming import Served, eventually, serving, sse_lines, token_of
+from tests.integration.api.streaming import Served, serving, sse_lines, token_of
 
 HURRIED = ConnectionLimits(request_seconds=0.4, unread_seconds=0.6)
 GOOD = b"GET / HTTP/1.1\r\nHost: goblin\r\n\r\n"
@@ -19,10 +19,6 @@ LOGIN = (
     b"Content-Length: 50\r\n\r\n"
 )
 CHUNKED = LOGIN.replace(b"Content-Length: 50", b"Transfer-Encoding: chunked")
-UPGRADE = (
-    b"GET /ws/events HTTP/1.1\r\nHost: goblin\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -254,54 +250,6 @@ async def test_a_method_that_goblin_does_not_have_is_405_with_those_that_it_has(
     assert "allow: " in answer.head
     assert "GET" in answer.raw.decode()
     assert answer.json()["meta"]["code"] == "method_not_allowed"
-
-
-@pytest.mark.parametrize(
-    "following",
-    [b"nonsense\r\n\r\n", CHUNKED + b"no length\r\n", GOOD + CHUNKED + b"-1\r\n", UPGRADE],
-)
-async def test_what_follows_a_request_is_not_answered_in_its_place(
-    served: Served, ada: Person, following: bytes
-) -> None:
-    poll = (
-        "GET /events?after=99&wait_seconds=0.3 HTTP/1.1\r\nHost: goblin\r\n"
-        f"Authorization: Bearer {token_of(ada)}\r\n\r\n"
-    )
-    answer = await ask(served.url, poll.encode() + following)
-    assert answer.status == 200
-    assert answer.raw.count(b"HTTP/1.1 200 OK\r\n") == 1 + following.count(GOOD)
-    assert answer.raw.count(b"HTTP/1.1 ") == 1 + following.count(GOOD)
-    assert answer.raw.count(b"connection: close\r\n") == 1
-
-
-async def test_a_flood_of_requests_on_one_connection_is_answered_in_part_and_closed(
-    served: Served, ada: Person
-) -> None:
-    poll = (
-        "GET /events?after=99&wait_seconds=0.2 HTTP/1.1\r\nHost: goblin\r\n"
-        f"Authorization: Bearer {token_of(ada)}\r\n\r\n"
-    )
-    waiting = ConnectionLimits().waiting
-    within = await ask(served.url, poll.encode() + (waiting - 1) * GOOD + LAST)
-    assert within.raw.count(b"HTTP/1.1 200 OK\r\n") == 1 + waiting
-    flood = await ask(served.url, poll.encode() + 1000 * GOOD)
-    answers = flood.raw.count(b"HTTP/1.1 200 OK\r\n")
-    assert 1 + waiting <= answers < 1000  # more where the flood came in two pieces
-    assert flood.raw.count(b"HTTP/1.1 ") == answers
-    assert flood.raw.count(b"connection: close\r\n") == 1
-
-
-async def test_the_stream_of_a_client_that_left_ends_whatever_it_asked_for_behind_it(
-    served: Served, ada: Person
-) -> None:
-    stream = (
-        "GET /events/stream HTTP/1.1\r\nHost: goblin\r\n"
-        f"Authorization: Bearer {token_of(ada)}\r\n\r\n"
-    )
-    async with connected(served.url) as connection:
-        connection.send(stream.encode() + 2 * GOOD)
-        await eventually(lambda: served.feed.count == 1)
-    await eventually(lambda: served.feed.count == 0)
 
 
 async def until_served(url: str) -> None:
