@@ -13,8 +13,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
 from app.db.connection import Connection
+from app.db.errors import DatabaseBusy
 from app.domain.access import ApiKeyId, Claim, CredentialKind
-from app.domain.answers import Answer, KeyedRequest
+from app.domain.answers import Answer, KeyedRequest, RequestInProgress
 from app.domain.errors import Conflict, Forbidden, GoblinError, NotFound, Refused, Unauthenticated
 from app.domain.users import LockedUser, UserId
 from app.http.dependencies import get_current_user, note_caller, sent_secret
@@ -131,6 +132,9 @@ class Change:
         )
         try:
             made = await self.resources.desk.ask(asked)
+        except (DatabaseBusy, RequestInProgress):  # the desk did not come to look at them
+            await self.confirm()
+            raise
         except (Refused, NotFound, Conflict, Forbidden):
             self._note_caller()
             raise
