@@ -242,10 +242,10 @@ class Gathered(Generic[T]):
 
     def take(self, rows: Rows[T]) -> list[T]:
         """Those of the page that are new and wanted."""
-        new: list[T] = list(rows)
+        new: list[Any] = list(rows)
         if self._seen is not None:
-            new = [row for row in rows if row.id not in self._seen]  # type: ignore[attr-defined]
-            self._seen.update(row.id for row in new)  # type: ignore[attr-defined]
+            new = [row for row in new if row.id not in self._seen]
+            self._seen.update(row.id for row in new)
         if len(new) > self._left:
             new = new[: int(self._left)]
         self._left -= len(new)

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from decimal import Decimal
+from typing import Any
 
 import goblin
 import httpx
@@ -96,11 +97,9 @@ def test_an_address_without_a_scheme_is_refused_with_one_that_would_do() -> None
 
 
 @pytest.mark.parametrize("value", [0.1, True, None, float("nan")])
-async def test_a_float_is_never_taken_for_an_amount(
-    client: goblin.AsyncClient, value: object
-) -> None:
+async def test_a_float_is_never_taken_for_an_amount(client: goblin.AsyncClient, value: Any) -> None:
     with pytest.raises(TypeError, match=r'which is not exact: write "0.1" or Decimal\("0.1"\)'):
-        await client.buy("BTCUSDT", value)  # type: ignore[arg-type]
+        await client.buy("BTCUSDT", value)
 
 
 def test_what_json_does_not_have_is_refused_with_its_place() -> None:
@@ -224,7 +223,7 @@ async def test_an_expired_login_is_renewed_once_for_all_who_ask(
         client._access = old  # noqa: SLF001 - as if an hour had passed
         users = await asyncio.gather(*(client.me() for _ in range(5)))
         assert len({user.id for user in users}) == 1
-        client._access = old  # noqa: SLF001
+        client._access = old  # noqa: SLF001 - and again
         async with aclosing(client.events()) as events:
             assert (await anext(events)).type == "account_opened"
 

@@ -161,8 +161,9 @@ async def test_exported_candles_are_the_listed_ones_in_every_engine_and_file(
 async def test_a_wrong_engine_table_or_file_is_refused_with_what_is_possible(
     client: goblin.AsyncClient, tmp_path: Path
 ) -> None:
+    spark: Any = "spark"
     with pytest.raises(ValueError, match="engine is 'pandas', 'polars' or 'arrow', not 'spark'"):
-        await client.export("orders", engine="spark")  # type: ignore[call-overload]
+        await client.export("orders", engine=spark)
     with pytest.raises(ValueError, match=r"expected a name in .csv, .parquet, .arrows"):
         await client.export_file("orders", tmp_path / "orders.xlsx")
     with pytest.raises(goblin.Invalid, match="table"):
@@ -224,10 +225,7 @@ async def test_pages_join_without_a_row_twice_or_lost(url: str, somebody: Person
         for n in range(7):
             await client.log("BTCUSDT", f"{n}", {"n": n})
         listing: Any = client.logs()
-        listing._pages = type(listing._pages)(  # noqa: SLF001 - 1,000 a page would take long
-            first=listing._pages.first,  # noqa: SLF001
-            model=LogEntry, member="logs", by="offset", page_max=2,
-        )  # fmt: skip
+        listing._pages = replace(listing._pages, page_max=2)  # noqa: SLF001 - 1,000 take long
         seen = []
         async for entry in listing:
             seen.append(entry.action)

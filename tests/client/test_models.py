@@ -164,7 +164,9 @@ def test_what_is_no_amount_is_never_taken_for_one(text: str) -> None:
 
 
 def test_a_value_cannot_be_changed_and_shows_no_secret() -> None:
-    token = models.Token(access_token="eyJ-1", refresh_token="gor_2", expires_in=9, scope="read")
+    token: Any = models.Token(
+        access_token="eyJ-1", refresh_token="gor_2", expires_in=9, scope="read"
+    )
     assert repr(token) == "Token(expires_in=9, scope='read')"
     with pytest.raises(dataclasses.FrozenInstanceError):
-        token.scope = "admin"  # type: ignore[misc]
+        token.scope = "admin"

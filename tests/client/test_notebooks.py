@@ -42,7 +42,7 @@ def run(kernel: AsyncKernelManager, url: str, somebody: Person, tmp_path: Path) 
         name: str, shown: dict[str, str], *, key: str = token_of(somebody)
     ) -> dict[str, Any]:
         """What these expressions are after the last cell. Raises CellExecutionError."""
-        notebook: Any = nbformat.read(NOTEBOOKS / name, as_version=4)  # type: ignore[no-untyped-call]
+        notebook: Any = nbformat.read(NOTEBOOKS / name, as_version=4)
         texts = ", ".join(f"{label!r}: {expression}" for label, expression in shown.items())
         # By a file: nbclient logs every cell, and no log may have a key.
         variables = tmp_path / "variables.json"
@@ -64,12 +64,12 @@ def run(kernel: AsyncKernelManager, url: str, somebody: Person, tmp_path: Path) 
 
 
 def code(text: str) -> Any:
-    return nbformat.v4.new_code_cell(text)  # type: ignore[no-untyped-call]
+    return nbformat.v4.new_code_cell(text)
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.name)
 def test_a_notebook_is_kept_without_what_it_printed_once(path: Path) -> None:
-    notebook: Any = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    notebook: Any = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert len(code) > 5
