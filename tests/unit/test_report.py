@@ -1,6 +1,7 @@
 """What a report says is what the statistics say, whatever the account lived through."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -150,6 +151,24 @@ def test_a_long_life_is_drawn_with_few_points_that_keep_its_extremes() -> None:
     last = account_chart(points, held=None)["data"]["values"][-1]
     assert last["equity_text"] == money(points[-1].equity)
     assert last["marked_text"] == money(points[-1].marked_equity or Decimal(0))
+
+
+@pytest.mark.parametrize(("seconds", "gain"), [(2.1, 1e-6), (5, 0.0003), (9000, 25)])
+def test_each_tick_of_an_axis_has_a_label_of_its_own(seconds: float, gain: float) -> None:
+    """However short the account's life was, and however little it won or lost."""
+    nothing = Point(
+        at=BEGIN, event="begin", equity=Decimal(1), open_cost=Decimal(0), marked_equity=Decimal(1),
+        growth=1.0, drawdown=0.0,
+    )  # fmt: skip
+    end = replace(
+        nothing, at=BEGIN + timedelta(seconds=seconds), event="end",
+        open_cost=Decimal(str(gain)), growth=1 + gain, drawdown=gain,
+    )  # fmt: skip
+    drawn = vl_convert().vegalite_to_svg(account_chart([nothing, end], held=None))
+    axes = re.findall(r'role-axis-label".*?</g>', drawn, re.DOTALL)
+    labels = [re.findall(r">([^<>]+)</text>", axis) for axis in axes]
+    assert [len(texts) > 1 for texts in labels] == [False, True, True, True, True]
+    assert [texts for texts in labels if len(set(texts)) < len(texts)] == []
 
 
 def test_the_heat_map_has_every_month_of_every_year_and_the_servers_numbers_in_it() -> None:

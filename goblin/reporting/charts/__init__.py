@@ -14,6 +14,8 @@ GAIN: Final = "#12a37f"
 LOSS: Final = "#e5484d"
 ACCOUNT: Final = "#4f7cff"
 QUIET: Final = "#8b93a3"
+PERCENT: Final = ",~%"
+"""With as many decimals as tell one tick from the next."""
 BUY: Final = "#2f6bff"
 SELL: Final = "#f08c00"
 
@@ -44,7 +46,13 @@ def time_axis(field: str, *, labels: bool = True) -> Spec:
             "labels": labels,
             "ticks": labels,
             "tickCount": 8,
-            "format": {"hours": "%H:%M", "minutes": "%H:%M"},
+            "tickMinStep": 1000,
+            "format": {
+                "hours": "%H:%M",
+                "minutes": "%H:%M",
+                "seconds": "%H:%M:%S",
+                "milliseconds": "%H:%M:%S.%L",
+            },
         },
     }
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from goblin.reporting.charts import (
     ACCOUNT,
     LOSS,
+    PERCENT,
     QUIET,
     SCHEMA,
     WIDTH,
@@ -55,9 +56,9 @@ def account_chart(points: Sequence[Point], *, held: float | None) -> Spec:
         "params": [zoom("equity", "return", "drawdown", "exposure")],
         "vconcat": [
             _panel("equity", "Equity", 210, _equity(equity)),
-            _panel("return", "Return", 120, [_lines(growth, "+.1%")]),
-            _panel("drawdown", "Drawdown", 80, _area("drawdown", LOSS, ".1%")),
-            _panel("exposure", "Exposure", 80, _area("exposure", QUIET, ".0%"), is_last=True),
+            _panel("return", "Return", 120, [_lines(growth, f"+{PERCENT}")]),
+            _panel("drawdown", "Drawdown", 80, _area("drawdown", LOSS, PERCENT)),
+            _panel("exposure", "Exposure", 80, _area("exposure", QUIET, PERCENT), is_last=True),
         ],
     }
 
