@@ -4,6 +4,7 @@ import json
 import math
 import numbers
 import random
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, Generic, Literal, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from goblin.decoding import NotAsExpected, Rows, decode, decode_rows, read_json
 from goblin.errors import BadAnswer, ConnectionLost, GoblinError, Unreachable
@@ -20,6 +21,7 @@ T = TypeVar("T")
 Amount = Decimal | int | str
 Instant = datetime | str
 PAGE_MAX: Final = 1000
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
 
 Repeatable = Literal["always", "unless lost", "never"]
 """Whether a request may be sent again: whatever happened; unless the server may have acted on
@@ -74,7 +76,9 @@ def change(
         path=path,
         query=_query(query or {}),
         body=_body(body),
-        idempotency_key=idempotency_key or uuid.uuid4().hex,
+        idempotency_key=uuid.uuid4().hex
+        if idempotency_key is None
+        else header_text(idempotency_key, "idempotency_key"),
     )
 
 
@@ -86,6 +90,35 @@ def credential_change(method: str, path: str, /, repeatable: Repeatable, **body:
 def path_part(text: str) -> str:
     """The text as one part of a path, slashes included."""
     return quote(text, safe="")
+
+
+def base_address(url: str) -> str:
+    """The address without a slash at its end. Raises ValueError, without what may be a password."""
+    if "@" in url:
+        raise ValueError("url names a user, whom goblin does not ask for: api_key says who asks")
+    try:
+        parts = urlsplit(url)
+        is_good = (
+            parts.scheme in {"http", "https"}
+            and bool(parts.hostname)
+            and parts.port != 0  # which is asked for its ValueError too
+            and not (parts.query or parts.fragment)
+        )
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise ValueError(f"url is {url!r}: expected an address like {DEFAULT_URL}")
+    return url.rstrip("/")
+
+
+def header_text(value: str, name: str) -> str:
+    """What may stand in a header. Raises ValueError without the value, which may be a secret."""
+    if re.fullmatch(r"[!-~]+", value) is None:
+        raise ValueError(
+            f"{name} is empty, or has a blank, a line break or a letter beyond ASCII in it, as at "
+            "the end of a line that was read from a file: expected the key and nothing around it"
+        )
+    return value
 
 
 def amount(value: Amount, name: str) -> str:

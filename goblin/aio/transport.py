@@ -13,13 +13,16 @@ import httpx
 
 from goblin.aio.listing import AsyncListing
 from goblin.calls import (
+    DEFAULT_URL,
     TRY_AGAIN,
     Attempts,
     Call,
     Pages,
     Retries,
+    base_address,
     credential_change,
     get,
+    header_text,
     read_answer,
     read_data,
     unreachable,
@@ -30,7 +33,6 @@ from goblin.models import Event, Session, Token
 from goblin.sse import SseParser
 
 T = TypeVar("T")
-DEFAULT_URL: Final = "http://127.0.0.1:8000"
 EVENT_STREAM: Final = "text/event-stream"
 STREAM_SILENCE_SECONDS_MAX: Final = 45.0
 """The server says something at least every 15 seconds."""
@@ -51,10 +53,8 @@ class AsyncTransport:
         retries: Retries | None = None,
     ) -> None:
         """`api_key` may also be the access token of a login."""
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"url is {url!r}: expected an address like {DEFAULT_URL}")
-        self.url = url.rstrip("/")
-        self._access = api_key
+        self.url = base_address(url)
+        self._access = None if api_key is None else header_text(api_key, "api_key")
         self._refresh: str | None = None
         self._renewing = asyncio.Lock()
         self._was_reached = False

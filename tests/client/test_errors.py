@@ -91,9 +91,36 @@ def test_an_environment_without_address_or_key_says_what_to_set() -> None:
         assert repr(client) == "<Client http://127.0.0.1:1 with a key>"
 
 
-def test_an_address_without_a_scheme_is_refused_with_one_that_would_do() -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:8000", "http://", "http://x:port", "http://[::1", "http://x?to=me", "ftp://x"],
+)
+def test_what_is_no_address_is_refused_with_one_that_would_do(url: str) -> None:
     with pytest.raises(ValueError, match=r"expected an address like http://127\.0\.0\.1:8000"):
-        goblin.Client("127.0.0.1:8000")
+        goblin.Client(url)
+
+
+def test_an_address_with_a_password_is_refused_and_does_not_show_it() -> None:
+    with pytest.raises(ValueError, match="api_key says who asks") as refused:
+        goblin.Client("http://ada:battery-staple@127.0.0.1:8000", api_key=KEY)
+    assert "battery" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}", f"{KEY}\u00fc", ""])
+def test_a_key_with_something_around_it_is_refused_and_does_not_show(key: str) -> None:
+    """The HTTP library's own complaint quotes the whole header."""
+    with pytest.raises(ValueError, match="api_key is empty, or has a blank") as refused:
+        goblin.Client(api_key=key)
+    assert KEY not in str(refused.value)
+
+
+async def test_an_idempotency_key_that_cannot_be_sent_is_refused_and_none_is_put_in_its_place(
+    client: goblin.AsyncClient,
+) -> None:
+    for key in ("", "a\n", "\u0444"):
+        with pytest.raises(ValueError, match="idempotency_key is empty, or has a blank"):
+            await client.deposit("1", idempotency_key=key)
+    assert (await client.me()).balance == 1_000_000
 
 
 @pytest.mark.parametrize("value", [0.1, True, None, float("nan")])
