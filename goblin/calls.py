@@ -15,7 +15,15 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 
 from goblin.decoding import NotAsExpected, Rows, decode, decode_rows, read_json
-from goblin.errors import BadAnswer, ConnectionLost, GoblinError, Unreachable
+from goblin.errors import (
+    NOT_GOBLIN,
+    BadAnswer,
+    ConnectionLost,
+    GoblinError,
+    TooManyRequests,
+    Unavailable,
+    Unreachable,
+)
 
 T = TypeVar("T")
 Amount = Decimal | int | str
@@ -193,7 +201,7 @@ def read_answer(content: bytes, where: str) -> dict[str, Any]:
         answer = None
     if isinstance(answer, dict) and answer.get("status") == "success":
         return answer
-    raise BadAnswer(f"{where} answered no JSON of goblin's: does another program listen there?")
+    raise BadAnswer(f"{where} answered no JSON of goblin's: {NOT_GOBLIN}")
 
 
 def read_data(wanted: Any, answer: Mapping[str, Any], where: str) -> Any:
@@ -308,9 +316,16 @@ class Retries:
         return jittered if retry_after_seconds is None else retry_after_seconds + jittered / 10
 
 
-TRY_AGAIN: Final = frozenset({429, 503})
 TRY_AGAIN_CODES: Final = frozenset({"request_in_progress", "concurrent_update"})
 """409s that pass by themselves: the first request with the key still runs, or nothing was done."""
+PROXY_LOST: Final = frozenset({502, 504})
+"""A proxy does not know what became of the request. goblin's own 502 does not pass."""
+
+
+def passes(failure: GoblinError) -> bool:
+    """Whether waiting helps."""
+    is_busy = isinstance(failure, TooManyRequests | Unavailable)
+    return is_busy or failure.code in TRY_AGAIN_CODES
 
 
 class Attempts:
@@ -339,12 +354,12 @@ class Attempts:
 
     def after_answer(self, failure: GoblinError) -> float:
         """Seconds to wait after an error. Raises it where waiting does not help."""
-        can_pass = failure.status in TRY_AGAIN or failure.code in TRY_AGAIN_CODES
+        unsafe = {"never", "unless lost"} if failure.status in PROXY_LOST else {"never"}
         wait = failure.retry_after_seconds or 0
         if (
-            can_pass
+            passes(failure)
+            and self._call.repeatable not in unsafe
             and wait <= self._retries.wait_seconds_max
-            and self._call.repeatable != "never"
             and self._repetitions < self._retries.count
         ):
             return self._wait(failure.retry_after_seconds)

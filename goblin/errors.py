@@ -33,6 +33,7 @@ HOW_TO_MAKE_A_KEY: Final = (
     "client = goblin.Client(url); client.login(email, password) (client.register first if you "
     'have no account); print(client.create_api_key("my notebook").key)'
 )
+NOT_GOBLIN: Final = "does another program listen there?"
 KEY_HINT: Final = (
     f'ask with goblin.Client(url, api_key="gob_..."); to make one: {HOW_TO_MAKE_A_KEY}'
 )
@@ -156,6 +157,13 @@ KIND_OF: Final[Mapping[int, type[GoblinError]]] = {
     502: UpstreamInvalid,
     503: Unavailable,
 }
+OF_A_PROXY: Final[Mapping[int, type[GoblinError]]] = {
+    429: TooManyRequests,
+    502: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+}
+"""What stands in front of goblin has its own words for "later"."""
 
 
 def error_of(
@@ -172,11 +180,9 @@ def error_of(
     wait = _seconds(headers.get("Retry-After"), now)
     envelope = _envelope(content)
     if envelope is None:
-        # A proxy in front of goblin has its own words for "later".
-        kind = Unavailable if status in (502, 503, 504) else BadAnswer
-        return kind(
+        return OF_A_PROXY.get(status, BadAnswer)(
             f"{where} answered {status} with {headers.get('Content-Type', 'nothing')}, which is "
-            "not goblin's: does another program listen there?",
+            f"not goblin's: {NOT_GOBLIN}",
             status=status,
             retry_after_seconds=wait,
             idempotency_key=idempotency_key,

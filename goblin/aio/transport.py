@@ -14,7 +14,6 @@ import httpx
 from goblin.aio.listing import AsyncListing
 from goblin.calls import (
     DEFAULT_URL,
-    TRY_AGAIN,
     Attempts,
     Call,
     Pages,
@@ -23,12 +22,21 @@ from goblin.calls import (
     credential_change,
     get,
     header_text,
+    passes,
     read_answer,
     read_data,
     unreachable,
 )
 from goblin.decoding import read_json
-from goblin.errors import HOW_TO_MAKE_A_KEY, GoblinError, NotConfigured, Unauthenticated, error_of
+from goblin.errors import (
+    HOW_TO_MAKE_A_KEY,
+    NOT_GOBLIN,
+    BadAnswer,
+    GoblinError,
+    NotConfigured,
+    Unauthenticated,
+    error_of,
+)
 from goblin.models import Event, Session, Token
 from goblin.sse import SseParser
 
@@ -221,7 +229,7 @@ class AsyncTransport:
             except GoblinError as failure:
                 if await self._is_renewed(failure, sent_with):
                     continue
-                if failure.status not in TRY_AGAIN:
+                if not passes(failure):
                     raise
                 told = failure.retry_after_seconds
             wait = self._retries.wait_seconds(failures, told)
@@ -240,6 +248,8 @@ class AsyncTransport:
             self._was_reached = True
             if not response.is_success:
                 raise _failure(call, response, await response.aread(), self._access)
+            if not response.headers.get("Content-Type", "").startswith(EVENT_STREAM):
+                raise BadAnswer(f"{call.name} answered no events: {NOT_GOBLIN}")
             parser = SseParser()
             async for piece in response.aiter_bytes():
                 for text in parser.feed(piece):

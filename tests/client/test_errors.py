@@ -174,6 +174,9 @@ SYMBOLS = http("200 OK", '{"status":"success","data":["BTCUSDT"]}')
         http("429 Too Many Requests", refusal("rate_limited")),
         http("409 Conflict", refusal("request_in_progress")),
         http("503 Service Unavailable", "<html>a proxy", "Content-Type: text/html"),
+        http("502 Bad Gateway", "<html>a proxy whose goblin starts anew"),
+        http("504 Gateway Timeout", "<html>a proxy"),
+        http("429 Too Many Requests", "<html>a proxy"),
         b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
         b"",
     ],
@@ -191,6 +194,7 @@ async def test_what_does_not_pass_is_not_repeated() -> None:
     for lasting in (
         http("409 Conflict", refusal("client_order_id_used")),
         http("500 Internal Server Error", refusal("internal_error")),
+        http("502 Bad Gateway", refusal("upstream_invalid")),
         http("503 Service Unavailable", refusal("price_unavailable"), "Retry-After: 6"),
     ):
         async with (
@@ -200,6 +204,30 @@ async def test_what_does_not_pass_is_not_repeated() -> None:
             with pytest.raises(goblin.GoblinError):
                 await client.log_symbols()
         assert len(requests) == 1, "5 seconds are the most that it waits here"
+
+
+async def test_a_stream_goes_on_when_the_proxy_in_front_of_goblin_has_found_it_again() -> None:
+    event = (
+        'data: {"number": 1, "type": "deposited", "epoch": 1, "data": {}, "request_id": "x", '
+        '"event_at": "2026-01-31T12:00:00Z"}\n\n'
+    )
+    found = http("200 OK", event, "Content-Type: text/event-stream; charset=utf-8")
+    gone = http("502 Bad Gateway", "<html>a proxy whose goblin starts anew")
+    async with (
+        answering(gone, gone, found) as (url, requests),
+        goblin.AsyncClient(url, retries=AT_ONCE) as client,
+        aclosing(client.events()) as events,
+    ):
+        assert (await anext(events)).number == 1
+    assert len(requests) == 3
+
+
+async def test_what_may_have_been_done_behind_a_proxy_is_not_repeated_without_a_key() -> None:
+    lost = http("504 Gateway Timeout", "<html>a proxy")
+    async with answering(lost) as (url, requests), goblin.AsyncClient(url) as client:
+        with pytest.raises(goblin.Unavailable):
+            await client.create_api_key("bot")
+    assert len(requests) == 1
 
 
 async def test_a_change_that_has_no_idempotency_key_is_not_repeated_after_a_broken_answer() -> None:
@@ -236,6 +264,8 @@ async def test_something_else_on_the_port_is_called_so() -> None:
         async with answering(other) as (url, _), goblin.AsyncClient(url) as client:
             with pytest.raises(goblin.BadAnswer, match="does another program listen there"):
                 await client.me()
+            with pytest.raises(goblin.BadAnswer, match="does another program listen there"):
+                await anext(client.events())
 
 
 async def test_an_expired_login_is_renewed_once_for_all_who_ask(
