@@ -180,9 +180,10 @@ def error_of(
     wait = _seconds(headers.get("Retry-After"), now)
     envelope = _envelope(content)
     if envelope is None:
+        location = headers.get("Location")
         return OF_A_PROXY.get(status, BadAnswer)(
             f"{where} answered {status} with {headers.get('Content-Type', 'nothing')}, which is "
-            f"not goblin's: {NOT_GOBLIN}",
+            f"not goblin's: {NOT_GOBLIN if location is None else f'it leads to {location}'}",
             status=status,
             retry_after_seconds=wait,
             idempotency_key=idempotency_key,

@@ -268,6 +268,15 @@ async def test_something_else_on_the_port_is_called_so() -> None:
                 await anext(client.events())
 
 
+async def test_a_key_is_not_carried_to_where_an_answer_leads_which_is_said() -> None:
+    async with answering(SYMBOLS) as (elsewhere, requests):
+        moved = http("308 Permanent Redirect", "", f"Location: {elsewhere}/log/symbols")
+        async with answering(moved) as (url, _), goblin.AsyncClient(url, api_key=KEY) as client:
+            with pytest.raises(goblin.BadAnswer, match=f"it leads to {elsewhere}/log/symbols"):
+                await client.log_symbols()
+    assert requests == []
+
+
 async def test_an_expired_login_is_renewed_once_for_all_who_ask(
     installation: Installation, url: str, somebody: Person
 ) -> None:
