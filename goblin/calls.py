@@ -130,8 +130,8 @@ def header_text(value: str, name: str) -> str:
 
 
 def amount(value: Amount, name: str) -> str:
-    """Every digit of it. Raises TypeError for a float, which has other digits than it shows."""
-    if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
+    """Every digit, of numpy's integers too. Raises TypeError for a float: it has other digits."""
+    if isinstance(value, bool) or not isinstance(value, Decimal | numbers.Integral | str):
         raise TypeError(
             f'{name} is a {type(value).__name__}, which is not exact: write "0.1" or Decimal("0.1")'
         )

@@ -11,8 +11,9 @@ from typing import Any
 import goblin
 import httpx
 import jwt
+import numpy as np
 import pytest
-from goblin.calls import Attempts, Call, dump_json
+from goblin.calls import Attempts, Call, amount, dump_json
 from goblin.decoding import read_json
 from goblin.errors import error_of
 from goblin.sse import SseParser
@@ -127,6 +128,14 @@ async def test_an_idempotency_key_that_cannot_be_sent_is_refused_and_none_is_put
 async def test_a_float_is_never_taken_for_an_amount(client: goblin.AsyncClient, value: Any) -> None:
     with pytest.raises(TypeError, match=r'which is not exact: write "0.1" or Decimal\("0.1"\)'):
         await client.buy("BTCUSDT", value)
+
+
+def test_an_integer_of_a_frame_is_as_exact_as_any() -> None:
+    whole: Any = np.int64(2**60 + 1)
+    assert amount(whole, "quantity") == "1152921504606846977"
+    half: Any = np.float64(0.5)
+    with pytest.raises(TypeError, match="quantity is a float64, which is not exact"):
+        amount(half, "quantity")
 
 
 def test_what_json_does_not_have_is_refused_with_its_place() -> None:
