@@ -293,7 +293,7 @@ async def test_the_page_about_reports_says_what_works_and_one_order_is_called_a_
         assert content.startswith(b"\x89PNG" if name.endswith(".png") else b"<!doctype html>")
     page = written["report.html"].decode()
     assert "Small sample: 1 closed order." in page
-    assert "No measures of risk: 1 days" in page
+    assert "No measures of risk: at least 30 days, 10 of them with a return, are needed" in page
     assert page.count("too small a sample, see above") == 5
 
 

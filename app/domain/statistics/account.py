@@ -262,8 +262,8 @@ def _risk(returns: Sequence[Measure], measure: Measure) -> Measure:
     with_returns = sum(isinstance(each, Undefined) or each != ZERO for each in returns)
     if len(returns) < DAYS_MIN or with_returns < DAYS_WITH_RETURNS_MIN:
         return Undefined(
-            f"{len(returns)} days, {with_returns} of them with a return, are too few: at least "
-            f"{DAYS_MIN} and {DAYS_WITH_RETURNS_MIN} are needed"
+            f"at least {DAYS_MIN} days, {DAYS_WITH_RETURNS_MIN} of them with a return, are "
+            f"needed, and there are {len(returns)} and {with_returns}"
         )
     return _of(returns, measure)
 
