@@ -12,6 +12,7 @@ import pytest
 from app.domain.statistics import Mark, account_statistics
 from goblin.reporting import write_report
 from goblin.reporting.charts.account import POINTS_MAX, account_chart
+from goblin.reporting.charts.months import NAMES as MONTHS
 from goblin.reporting.charts.months import months_chart
 from goblin.reporting.curve import Point, curve, thinned
 from goblin.reporting.data import Assignment, Execution
@@ -181,6 +182,15 @@ def test_the_heat_map_has_every_month_of_every_year_and_the_servers_numbers_in_i
     by_month = {month.month: month.return_.value for month in data.statistics.months}
     assert {row["name"]: row["value"] for row in shown} == by_month
     assert shown[-1]["return_text"] == percent(by_month["2026-03"] or 0)
+
+
+def test_the_names_of_months_do_not_run_into_each_other_on_a_phone() -> None:
+    spec = months_chart(Life(6, hours=24 * 60).data().statistics)
+    assert spec is not None
+    for width, names in ((200, MONTHS[::2]), (800, MONTHS)):
+        drawn = vl_convert().vegalite_to_svg({**spec, "width": width})
+        texts = re.findall(r'opacity="1">([A-Z][a-z]{2})</text>', drawn)
+        assert texts == names
 
 
 def test_a_sample_that_is_too_small_is_said_once_and_shows_no_ratio() -> None:

@@ -33,7 +33,7 @@ def months_chart(statistics: Statistics) -> Spec | None:
                 "field": "month",
                 "type": "ordinal",
                 "scale": {"domain": NAMES, "paddingInner": 0.05},
-                "axis": {**axis, "orient": "top"},
+                "axis": {**axis, "orient": "top", "labelOverlap": True},
             },
             "y": {
                 "field": "year",
