@@ -70,7 +70,7 @@ def figures(data: ReportData) -> list[Figure]:
         _measure("Sortino", found.sortino, number),
         _measure("Calmar", found.calmar, number),
         _measure("Profit factor", trades.profit_factor, number),
-        _measure("Win rate", trades.win_rate, share, note=f"{trades.wins} of {count}"),
+        _measure("Win rate", trades.win_rate, share, note=f"{trades.wins:,} of {count:,}"),
         _mean("Average win", trades.average_win),
         _mean("Average loss", trades.average_loss),
         _measure("Average holding time", trades.holding_seconds_average, duration),

@@ -154,9 +154,8 @@ def test_a_long_life_is_drawn_with_few_points_that_keep_its_extremes() -> None:
     assert last["marked_text"] == money(points[-1].marked_equity or Decimal(0))
 
 
-@pytest.mark.parametrize(("seconds", "gain"), [(2.1, 1e-6), (5, 0.0003), (9000, 25)])
-def test_each_tick_of_an_axis_has_a_label_of_its_own(seconds: float, gain: float) -> None:
-    """However short the account's life was, and however little it won or lost."""
+def axis_labels(*, seconds: float, gain: float) -> list[list[str]]:
+    """Of every axis of an account that won and fell by `gain` in so long a life."""
     nothing = Point(
         at=BEGIN, event="begin", equity=Decimal(1), open_cost=Decimal(0), marked_equity=Decimal(1),
         growth=1.0, drawdown=0.0,
@@ -167,9 +166,20 @@ def test_each_tick_of_an_axis_has_a_label_of_its_own(seconds: float, gain: float
     )  # fmt: skip
     drawn = vl_convert().vegalite_to_svg(account_chart([nothing, end], held=None))
     axes = re.findall(r'role-axis-label".*?</g>', drawn, re.DOTALL)
-    labels = [re.findall(r">([^<>]+)</text>", axis) for axis in axes]
+    return [re.findall(r">([^<>]+)</text>", axis) for axis in axes]
+
+
+@pytest.mark.parametrize(("seconds", "gain"), [(2.1, 1e-6), (5, 0.0003), (9000, 25)])
+def test_each_tick_of_an_axis_has_a_label_of_its_own(seconds: float, gain: float) -> None:
+    """However short the account's life was, and however little it won or lost."""
+    labels = axis_labels(seconds=seconds, gain=gain)
     assert [len(texts) > 1 for texts in labels] == [False, True, True, True, True]
     assert [texts for texts in labels if len(set(texts)) < len(texts)] == []
+
+
+def test_days_are_labelled_all_in_the_same_way() -> None:
+    [*_, times, _] = axis_labels(seconds=20 * 86_400, gain=0.01)
+    assert {text.partition(" ")[0] for text in times} == {"Jan"}
 
 
 def test_the_heat_map_has_every_month_of_every_year_and_the_servers_numbers_in_it() -> None:

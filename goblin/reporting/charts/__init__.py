@@ -48,6 +48,7 @@ def time_axis(field: str, *, labels: bool = True) -> Spec:
             "tickCount": 8,
             "tickMinStep": 1000,
             "format": {
+                "date": "%b %d",
                 "hours": "%H:%M",
                 "minutes": "%H:%M",
                 "seconds": "%H:%M:%S",
