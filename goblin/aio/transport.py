@@ -159,7 +159,7 @@ class AsyncTransport:
                     if response.is_success:
                         return await read(response)
                     failure = _failure(call, response, await response.aread(), sent_with)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 wait = attempts.after_failure(error, was_sent=not isinstance(error, NOT_SENT))
             else:
                 if await self._is_renewed(failure, sent_with):
@@ -223,7 +223,7 @@ class AsyncTransport:
                     async for value in values:
                         failures = 0
                         yield value
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 if not self._was_reached and isinstance(error, NOT_SENT):
                     raise unreachable(self.url, error) from error
             except GoblinError as failure:

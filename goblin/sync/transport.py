@@ -160,7 +160,7 @@ class Transport:
                     if response.is_success:
                         return read(response)
                     failure = _failure(call, response, response.read(), sent_with)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 wait = attempts.after_failure(error, was_sent=not isinstance(error, NOT_SENT))
             else:
                 if self._is_renewed(failure, sent_with):
@@ -224,7 +224,7 @@ class Transport:
                     for value in values:
                         failures = 0
                         yield value
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 if not self._was_reached and isinstance(error, NOT_SENT):
                     raise unreachable(self.url, error) from error
             except GoblinError as failure:

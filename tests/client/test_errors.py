@@ -186,6 +186,7 @@ SYMBOLS = http("200 OK", '{"status":"success","data":["BTCUSDT"]}')
         http("502 Bad Gateway", "<html>a proxy whose goblin starts anew"),
         http("504 Gateway Timeout", "<html>a proxy"),
         http("429 Too Many Requests", "<html>a proxy"),
+        http("200 OK", "no gzip at all", "Content-Encoding: gzip"),
         b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{",
         b"",
     ],
