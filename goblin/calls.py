@@ -165,8 +165,8 @@ def _body(members: Mapping[str, Any]) -> str | None:
     return dump_json(present) if present else None
 
 
-def dump_json(value: Any, where: str = "") -> str:  # noqa: PLR0911 - one for each type
-    """Exact JSON: every digit of a Decimal, numpy's numbers too. Raises ValueError, TypeError."""
+def dump_json(value: Any, where: str = "") -> str:  # noqa: C901, PLR0911 - one for each type
+    """Exact JSON: every digit of a Decimal, numpy's values too. Raises ValueError, TypeError."""
     match value:
         case None | bool() | str():
             return json.dumps(value)
@@ -190,6 +190,8 @@ def dump_json(value: Any, where: str = "") -> str:  # noqa: PLR0911 - one for ea
             return repr(float(value))
         case numbers.Real() | Decimal():
             raise ValueError(f"{where} is {value}, which JSON does not have: use None")
+        case _ if type(value).__module__ == "numpy" and value.ndim == 0:
+            return dump_json(value.item(), where)  # its bool, which is no bool of Python
     raise TypeError(f"{where} is a {type(value).__name__}, which JSON does not have")
 
 

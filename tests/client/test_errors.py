@@ -138,6 +138,13 @@ def test_an_integer_of_a_frame_is_as_exact_as_any() -> None:
         amount(half, "quantity")
 
 
+def test_what_a_frame_compares_and_counts_can_be_logged() -> None:
+    values = [np.bool_(True), np.int64(3) > np.int64(2), np.int64(3), np.float64(0.5)]
+    assert dump_json({"data": values}) == '{"data":[true,true,3,0.5]}'
+    with pytest.raises(TypeError, match="data is a ndarray"):
+        dump_json({"data": np.array([1, 2])})
+
+
 def test_what_json_does_not_have_is_refused_with_its_place() -> None:
     with pytest.raises(ValueError, match=r"data.rsi\[1\] is nan, which JSON does not have"):
         dump_json({"data": {"rsi": [1, float("nan")]}})
