@@ -392,7 +392,7 @@ class Attempts:
 def unreachable(url: str, cause: Exception, idempotency_key: str | None = None) -> Unreachable:
     """Nothing answers there."""
     return Unreachable(
-        f"nothing answers at {url} ({cause})",
+        f"nothing answers at {url} ({str(cause) or type(cause).__name__})",
         hint="is goblin running? Start it with ./scripts/run, or name the address of another: "
         'goblin.Client("http://127.0.0.1:8000")',
         idempotency_key=idempotency_key,

@@ -342,6 +342,8 @@ def test_nothing_is_repeated_more_often_than_allowed() -> None:
         assert attempts.after_failure(cause, was_sent=True) > 0
     with pytest.raises(goblin.ConnectionLost, match=r"GET / \(ReadError\): ask again"):
         attempts.after_failure(cause, was_sent=True)
+    with pytest.raises(goblin.Unreachable, match=r"nothing answers at http://x \(ConnectTimeout\)"):
+        attempts.after_failure(httpx.ConnectTimeout(""), was_sent=False)
 
 
 @given(st.lists(st.text(alphabet="a\u2028\x85\x0b é", max_size=5)), st.integers(1, 7))
