@@ -35,9 +35,12 @@ def fetch_report(
 ) -> ReportData:
     """Everything that a report shows, as it was at the end of the statistics' time.
 
-    What happens while this asks is of later than that, and left out. Raises GoblinError, and
-    ValueError for an interval that does not exist or has too many candles.
+    What happens while this asks is of later than that, and left out. Raises GoblinError,
+    TypeError for a client that has to be awaited, and ValueError for an interval that does not
+    exist or has too many candles.
     """
+    if not isinstance(client, Client):
+        raise TypeError(f"a report is asked for with a goblin.Client, not {client!r}")
     named = None if symbol is None else symbol.strip().upper()
     statistics = client.statistics(symbol=named, epoch=epoch, begin=begin, end=end)
     groups = _by_symbol(_executions(client, statistics, named))

@@ -7,7 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import ModuleType
+from typing import Any
 
+import goblin
 import pytest
 from app.domain.statistics import Mark, account_statistics
 from goblin.reporting import write_report
@@ -293,6 +295,12 @@ def test_an_interval_that_cannot_be_drawn_is_refused_with_what_can() -> None:
         window(executions(0), interval="90s")
     with pytest.raises(ValueError, match=r"'1m' makes 60,000 candles of BTCUSDT, .* 2,000"):
         window(executions(0, 1000), interval="1m")
+
+
+def test_a_client_that_has_to_be_awaited_is_refused_with_the_one_that_reports() -> None:
+    client: Any = goblin.AsyncClient()
+    with pytest.raises(TypeError, match=r"asked for with a goblin\.Client, not <AsyncClient http"):
+        goblin.report(client, "report.html")
 
 
 def test_a_file_of_another_kind_is_refused() -> None:
