@@ -217,7 +217,7 @@ class AsyncTransport:
         """What a stream says; asked for again whenever it ends."""
         failures = 0
         while True:
-            sent_with, told = self._access, None
+            told = None
             try:
                 async with aclosing(self._connected(ask())) as values:
                     async for value in values:
@@ -227,8 +227,6 @@ class AsyncTransport:
                 if not self._was_reached and isinstance(error, NOT_SENT):
                     raise unreachable(self.url, error) from error
             except GoblinError as failure:
-                if await self._is_renewed(failure, sent_with):
-                    continue
                 if not passes(failure):
                     raise
                 told = failure.retry_after_seconds
@@ -237,7 +235,8 @@ class AsyncTransport:
             failures += 1
 
     async def _connected(self, call: Call) -> AsyncGenerator[Any, None]:
-        """What a stream says for as long as one connection holds."""
+        """What a stream says for as long as one connection holds, or one login."""
+        sent_with = self._access
         async with self._http.stream(
             call.method,
             call.path,
@@ -247,7 +246,10 @@ class AsyncTransport:
         ) as response:
             self._was_reached = True
             if not response.is_success:
-                raise _failure(call, response, await response.aread(), self._access)
+                failure = _failure(call, response, await response.aread(), sent_with)
+                if await self._is_renewed(failure, sent_with):
+                    return
+                raise failure
             if not response.headers.get("Content-Type", "").startswith(EVENT_STREAM):
                 raise BadAnswer(f"{call.name} answered no events: {NOT_GOBLIN}")
             parser = SseParser()

@@ -218,7 +218,7 @@ class Transport:
         """What a stream says; asked for again whenever it ends."""
         failures = 0
         while True:
-            sent_with, told = self._access, None
+            told = None
             try:
                 with closing(self._connected(ask())) as values:
                     for value in values:
@@ -228,8 +228,6 @@ class Transport:
                 if not self._was_reached and isinstance(error, NOT_SENT):
                     raise unreachable(self.url, error) from error
             except GoblinError as failure:
-                if self._is_renewed(failure, sent_with):
-                    continue
                 if not passes(failure):
                     raise
                 told = failure.retry_after_seconds
@@ -238,7 +236,8 @@ class Transport:
             failures += 1
 
     def _connected(self, call: Call) -> Generator[Any, None]:
-        """What a stream says for as long as one connection holds."""
+        """What a stream says for as long as one connection holds, or one login."""
+        sent_with = self._access
         with self._http.stream(
             call.method,
             call.path,
@@ -248,7 +247,10 @@ class Transport:
         ) as response:
             self._was_reached = True
             if not response.is_success:
-                raise _failure(call, response, response.read(), self._access)
+                failure = _failure(call, response, response.read(), sent_with)
+                if self._is_renewed(failure, sent_with):
+                    return
+                raise failure
             if not response.headers.get("Content-Type", "").startswith(EVENT_STREAM):
                 raise BadAnswer(f"{call.name} answered no events: {NOT_GOBLIN}")
             parser = SseParser()

@@ -180,6 +180,12 @@ def refusal(code: str) -> str:
     return f'{{"status":"error","message":"m","detail":"m","meta":{{"code":"{code}"}}}}'
 
 
+ONE_EVENT = http(
+    "200 OK",
+    'data: {"number": 1, "type": "deposited", "epoch": 1, "data": {}, "request_id": "x", '
+    '"event_at": "2026-01-31T12:00:00Z"}\n\n',
+    "Content-Type: text/event-stream; charset=utf-8",
+)
 SYMBOLS = http("200 OK", '{"status":"success","data":["BTCUSDT"]}')
 
 
@@ -224,19 +230,29 @@ async def test_what_does_not_pass_is_not_repeated() -> None:
 
 
 async def test_a_stream_goes_on_when_the_proxy_in_front_of_goblin_has_found_it_again() -> None:
-    event = (
-        'data: {"number": 1, "type": "deposited", "epoch": 1, "data": {}, "request_id": "x", '
-        '"event_at": "2026-01-31T12:00:00Z"}\n\n'
-    )
-    found = http("200 OK", event, "Content-Type: text/event-stream; charset=utf-8")
     gone = http("502 Bad Gateway", "<html>a proxy whose goblin starts anew")
     async with (
-        answering(gone, gone, found) as (url, requests),
+        answering(gone, gone, ONE_EVENT) as (url, requests),
         goblin.AsyncClient(url, retries=AT_ONCE) as client,
         aclosing(client.events()) as events,
     ):
         assert (await anext(events)).number == 1
     assert len(requests) == 3
+
+
+async def test_a_stream_goes_on_when_its_login_could_not_be_renewed_for_a_moment() -> None:
+    token = '{"access_token": "a", "refresh_token": "b", "expires_in": 9, "scope": "read"}'
+    expired = http("401 Unauthorized", refusal("token_expired"))
+    away = http("503 Service Unavailable", refusal("database_unavailable"), "Retry-After: 0")
+    renewed = http("200 OK", f'{{"status": "success", "data": {token}}}')
+    async with (
+        answering(expired, away, expired, renewed, ONE_EVENT) as (url, requests),
+        goblin.AsyncClient(url, api_key="old", retries=AT_ONCE) as client,
+        aclosing(client.events()) as events,
+    ):
+        client._refresh = "gor_once"  # noqa: SLF001 - as after a login
+        assert (await anext(events)).number == 1
+    assert len(requests) == 5
 
 
 async def test_what_may_have_been_done_behind_a_proxy_is_not_repeated_without_a_key() -> None:
