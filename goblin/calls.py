@@ -96,8 +96,8 @@ def credential_change(method: str, path: str, /, repeatable: Repeatable, **body:
 
 
 def path_part(text: str) -> str:
-    """The text as one part of a path, slashes included."""
-    return quote(text, safe="")
+    """The text as one part of a path, slashes included, and one that would lead upwards too."""
+    return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")
 
 
 def base_address(url: str) -> str:

@@ -152,6 +152,13 @@ def test_what_json_does_not_have_is_refused_with_its_place() -> None:
         dump_json({"data": {1, 2}})
 
 
+async def test_whatever_can_be_watched_can_be_unwatched(client: goblin.AsyncClient) -> None:
+    for symbol in (".", "..", "X/../Y", "A%2FB", "A?B#C"):
+        await client.watch(symbol)
+        await client.unwatch(symbol)
+    assert await client.watchlist().all() == ()
+
+
 @asynccontextmanager
 async def answering(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
     """A server that gives these answers, the last one for ever, and what it was asked."""
