@@ -110,7 +110,7 @@ async def test_a_client_that_leaves_at_any_await_leaves_a_whole_change_or_none(
         if not leaving.cancelled():
             answer, waits = leaving.result()
             assert answer.status_code == case.status
-            assert 1 < waits <= wait
+            assert 1 <= waits <= wait  # money waits once, for the desk, which does the rest
             return
     pytest.fail("the request never came to an end")
 

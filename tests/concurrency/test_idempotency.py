@@ -10,7 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from app.db.database import open_pool
-from app.http.changes import get_change
+from app.http.changes import get_change, get_money_change
 from app.jobs.purge_idempotency_keys import purge
 from app.main import ROUTERS
 from app.replay import ReplayExchange
@@ -39,7 +39,7 @@ def test_every_route_that_takes_a_key_is_proven_here() -> None:
         for route in itertools.chain.from_iterable(router.routes for router in ROUTERS)
         if isinstance(route, APIRoute)
         for method in route.methods or ()
-        if any(part.call is get_change for part in route.dependant.dependencies)
+        if any(part.call in {get_change, get_money_change} for part in route.dependant.dependencies)
     }
     assert taking == {case.route for case in CASES}
 

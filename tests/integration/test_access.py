@@ -1,5 +1,6 @@
 """What a request meets when something changed after its caller was let in."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -128,6 +129,21 @@ async def test_uses_that_wait_to_be_written_down_are_bounded_and_the_latest_wins
     (listed,) = (await bob.client.get("/auth/api-keys")).json()["data"]["api_keys"]
     assert datetime.fromisoformat(listed["last_used_at"]) == now
     await uses.write_down(installation.resources.db)
+
+
+async def test_a_use_that_comes_while_an_earlier_one_is_written_down_is_written_next(
+    installation: Installation, bob: Person
+) -> None:
+    made = await api_key(bob, "read")
+    uses, now = ApiKeyUses(), datetime.now(UTC)
+    uses.note(ApiKeyId(made["id"]), at=now - timedelta(minutes=2))
+    writing = asyncio.create_task(uses.write_down(installation.resources.db))
+    await asyncio.sleep(0)
+    uses.note(ApiKeyId(made["id"]), at=now)
+    await writing
+    await uses.write_down(installation.resources.db)
+    (listed,) = (await bob.client.get("/auth/api-keys")).json()["data"]["api_keys"]
+    assert datetime.fromisoformat(listed["last_used_at"]) == now
 
 
 def test_nothing_that_holds_a_secret_shows_it_when_it_is_printed() -> None:

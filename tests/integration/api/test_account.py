@@ -72,7 +72,7 @@ async def test_an_account_without_an_order_has_reasons_instead_of_numbers(bob: P
     found = await statistics(bob)
     assert found["equity_at_end"] == "0.00000000000000000000"
     assert found["total_return"] == {"value": 0.0}
-    assert "too few" in found["sharpe"]["reason"]
+    assert "are needed" in found["sharpe"]["reason"]
     assert found["trades"]["win_rate"] == {"reason": "no order was closed"}
     assert found["days"] == found["symbols"] == []
 
