@@ -204,6 +204,10 @@ async def open_pool(
             "application_name": "goblin",
             "timezone": "UTC",
             "lock_timeout": f"{LOCK_SECONDS_MAX}s",
+            # A connection keeps the plans that it made when its tables were nearly empty. To
+            # read all of such a table is quickest then, and slower with every order after.
+            "enable_seqscan": "off",
+            "jit": "off",  # before PostgreSQL 18 what cannot be helped would count as costly
         },
     )
     try:

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from app.core.config import PROJECT
 from app.db.connection import Connection
+from app.db.database import open_database
 from tests.conftest import CloneDatabase
 
 DAO = sorted((PROJECT / "app" / "db" / "dao").glob("[!_]*.py"))
@@ -190,6 +191,20 @@ async def test_every_hot_statement_uses_its_index_among_many_rows(crowded: Conne
         plan = "\n".join(row[0] for row in rows)
         assert index in plan, f"{module}.{function}\n{plan}"
         assert "Seq Scan" not in plan, f"{module}.{function}\n{plan}"
+
+
+async def test_no_plan_that_a_connection_keeps_reads_whole_tables_because_they_are_empty(
+    clone: CloneDatabase,
+) -> None:
+    hot = {(module, function.split()[0]) for module, function in HOT} | {("bookings", "_write")}
+    async with open_database(await clone(), pool_size=1) as db, db.connection() as conn:
+        await conn.execute("ANALYZE")
+        for module, function, query in ALL:
+            if (module.stem, function) in hot:
+                count = max(map(int, re.findall(r"\$(\d+)", query)), default=0)
+                rows = await conn.fetch(f"EXPLAIN (GENERIC_PLAN) {query}", *[None] * count)
+                plan = "\n".join(row[0] for row in rows)
+                assert "Seq Scan" not in plan, f"{module}.{function}\n{plan}"
 
 
 @pytest.fixture
