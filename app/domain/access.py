@@ -76,6 +76,8 @@ class Claim:
     credential: Credential
     email: str | None = None
     """What the token says; a key says nothing."""
+    key_hash: bytes | None = None
+    """Of the key that was sent. Whose it was when it was last seen is a guess until it is found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,8 +112,8 @@ class Authenticator:
     def claim(self, secret: str | None) -> Claim | None:
         """What an access token says, to be held against the database by whoever asks it anyway.
 
-        An API key says nothing by itself: None, unless it has been seen here, for it never
-        becomes another's. Raises Unauthenticated kinds.
+        An API key says nothing by itself: None, unless it has been seen here, when it is likely
+        still that user's. Raises Unauthenticated kinds.
         """
         if not secret:
             raise NotAuthenticated
@@ -145,7 +145,7 @@ class Authenticator:
         key = Credential(kind=CredentialKind.API_KEY, id=found.key_id)
         scopes = found.standing.allowed()
         self._uses.note(found.key_id, at=datetime.now(UTC), noted_at=found.last_used_at)
-        self._keys[key_hash] = Claim(user_id=found.user.id, credential=key)
+        self._keys[key_hash] = Claim(user_id=found.user.id, credential=key, key_hash=key_hash)
         if len(self._keys) > self._remembered_max:
             self._keys.popitem(last=False)
         return Caller(user=found.user, credential=key, scopes=scopes)

@@ -92,6 +92,7 @@ HOT: dict[tuple[str, str], tuple[list[object], str]] = {
                 "{77}",
                 "{770}",
                 "{77}",
+                [KEY_HASH],
             ],
             index,
         )
@@ -102,7 +103,7 @@ HOT: dict[tuple[str, str], tuple[list[object], str]] = {
             "transact_client_order_key",
             "idempotency_keys_pkey",
             "sessions_pkey",
-            "api_keys_pkey",
+            "api_keys_hash_key",
         )
     },
     ("callers", "get_users_with_sessions"): (["{77}", "{770}"], "sessions_pkey"),

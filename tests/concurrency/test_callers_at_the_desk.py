@@ -175,6 +175,27 @@ async def test_a_key_that_is_known_is_asked_about_at_the_desk_and_the_others_bef
         assert await written(books, person) == before
 
 
+async def test_a_key_that_is_another_users_meanwhile_moves_nobodys_money(
+    pair: Pair, books: asyncpg.Connection
+) -> None:
+    """As after a restored backup: the same ids, other keys."""
+    ada, bob = [(await pair.person())[0] for _ in range(2)]
+    made, other = [await api_key(person) for person in (ada, bob)]
+    swap = "UPDATE api_keys SET key_hash = $2 WHERE id = $1"
+    async with with_key(pair.first, made) as bot:
+        assert (await bot.request(**DEPOSIT)).status_code == 200
+        before = [await written(books, person) for person in (ada, bob)]
+        mine, theirs = [
+            await books.fetchval("SELECT key_hash FROM api_keys WHERE id = $1", each["id"])
+            for each in (made, other)
+        ]
+        await books.execute(swap, made["id"], bytes(32))
+        await books.execute(swap, other["id"], mine)
+        await books.execute(swap, made["id"], theirs)
+        assert_is_error(await bot.request(**DEPOSIT), 401)
+    assert [await written(books, person) for person in (ada, bob)] == before
+
+
 async def test_what_a_key_is_used_for_at_the_desk_is_a_use(
     pair: Pair, books: asyncpg.Connection
 ) -> None:

@@ -124,9 +124,10 @@ async def get_ground(
                 SELECT ROW(claimed.number, users.email, users.role,
                     users.disabled_at IS NOT NULL, coalesce(api_keys.expires_at <= now(), false),
                     api_keys.scopes)
-                FROM unnest($14::text::bigint[])
-                    WITH ORDINALITY AS claimed (key_id, number)
-                JOIN api_keys ON api_keys.id = claimed.key_id
+                FROM unnest($14::text::bigint[], $15::bytea[])
+                    WITH ORDINALITY AS claimed (user_id, key_hash, number)
+                JOIN api_keys ON api_keys.key_hash = claimed.key_hash
+                    AND api_keys.user_id = claimed.user_id
                 JOIN users ON users.id = api_keys.user_id
             ) AS api_keys
         """,
@@ -143,7 +144,8 @@ async def get_ground(
         number_array(user_ids),
         number_array(claim.user_id for claim in by_session),
         number_array(claim.credential.id for claim in by_session),
-        number_array(claim.credential.id for claim in by_key),
+        number_array(claim.user_id for claim in by_key),
+        [claim.key_hash for claim in by_key],
     )
     assert row is not None, "it is one row"
     is_ledger_stopped = row["is_ledger_stopped"]
