@@ -16,7 +16,15 @@ from app.db.connection import Connection
 from app.db.errors import DatabaseBusy
 from app.domain.access import ApiKeyId, Claim, CredentialKind
 from app.domain.answers import Answer, KeyedRequest, RequestInProgress
-from app.domain.errors import Conflict, Forbidden, GoblinError, NotFound, Refused, Unauthenticated
+from app.domain.errors import (
+    Conflict,
+    Forbidden,
+    GoblinError,
+    NotFound,
+    Refused,
+    Unauthenticated,
+    Unavailable,
+)
 from app.domain.users import LockedUser, UserId
 from app.http.dependencies import get_current_user, note_caller, sent_secret
 from app.http.errors import goblin_error_body, status_of
@@ -59,7 +67,7 @@ class Change:
         self._claim = claim
 
     async def confirm(self) -> None:
-        """Find out who asks before anything else is refused. Raises kinds of Unauthenticated."""
+        """Find out who asks, where nobody has yet. Raises kinds of Unauthenticated."""
         if self._claim is not None:
             await get_current_user(self._request)
             self._claim = None
@@ -133,7 +141,6 @@ class Change:
         try:
             made = await self.resources.desk.ask(asked)
         except (DatabaseBusy, RequestInProgress):  # the desk did not come to look at them
-            await self.confirm()
             raise
         except (Refused, NotFound, Conflict, Forbidden):
             self._note_caller()
@@ -145,8 +152,8 @@ class Change:
         """The desk has decided something for them, so they are who they say they are."""
         if self._claim is None:
             return
-        credential = self._claim.credential
-        note_caller(self._request, self._claim.user_id, credential)
+        credential, self._claim = self._claim.credential, None
+        note_caller(self._request, self.user_id, credential)
         if credential.kind is CredentialKind.API_KEY:
             self.resources.api_key_uses.note(ApiKeyId(credential.id), at=datetime.now(UTC))
 
@@ -248,7 +255,23 @@ async def claim_money_change(request: Request) -> Change:
     except RequestValidationError:
         await get_current_user(request)
         raise
-    return Change(request, claim.user_id, key, claim=claim)
+    change = Change(request, claim.user_id, key, claim=claim)
+    request.state.claimed = change
+    return change
+
+
+async def error_for_the_caller(request: Request, error: Exception) -> Exception:
+    """What is said instead of an error to somebody who turns out to have no right to hear it.
+
+    Whoever was not authenticated is told so anyway, and 503 says nothing of anybody.
+    """
+    claimed: Change | None = getattr(request.state, "claimed", None)
+    if claimed is not None and not isinstance(error, Unauthenticated | Unavailable):
+        try:
+            await claimed.confirm()
+        except GoblinError as stranger:
+            return stranger
+    return error
 
 
 def _sent_key(request: Request) -> str | None:

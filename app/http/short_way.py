@@ -23,7 +23,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.http.body_types import JSON_TYPES, refuse_other_types
-from app.http.changes import claim_money_change, get_money_change
+from app.http.changes import claim_money_change, error_for_the_caller, get_money_change
 from app.http.errors import EXPECTED_ERRORS, answer_error
 from app.http.exact_json import ExactRequest
 
@@ -181,7 +181,7 @@ class ShortWays:
         try:
             response = await way.answer(request)
         except EXPECTED_ERRORS as error:
-            response = await answer_error(request, error)
+            response = await answer_error(request, await error_for_the_caller(request, error))
         except ClientDisconnect:  # in the middle of the body: there is nobody to answer
             return
         if response is not None:

@@ -137,7 +137,6 @@ async def close_order(
     # Which of two a proxy or a program believes to have sold, nobody knows.
     is_repeated = len(set(request.query_params.getlist("symbol"))) > 1
     if len(named) != 1 or is_repeated:
-        await change.confirm()
         problem = "more than one symbol" if named else "no symbol"
         raise RequestValidationError(
             [
