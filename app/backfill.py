@@ -15,8 +15,6 @@ from app.core.config import PROJECT, Settings
 from app.db.database import open_database
 from app.db.migrate import migrate
 from app.domain.candles import (
-    NEWEST,
-    OLDEST,
     SPELLINGS,
     CandleRangeRefused,
     Interval,
@@ -27,6 +25,7 @@ from app.domain.candles import (
     parse_interval,
 )
 from app.domain.errors import NotFound, Refused
+from app.domain.instants import of_a_market
 from app.domain.instruments import Category, Symbol, Venue, is_tradeable, normalize_symbol
 from app.resources import open_address, open_venues
 from app.services.candle_store import Progress, fill, open_series
@@ -193,7 +192,7 @@ def _instant(text: str) -> datetime:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no instant: write 2025-01-01 or 2025-01-01T12:00Z"
         ) from None
-    aware = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
-    if not OLDEST <= aware < NEWEST:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected an instant from 1970 to 2099")
-    return aware.astimezone(UTC)
+    try:
+        return of_a_market(instant)
+    except ValueError as expected:
+        raise argparse.ArgumentTypeError(f"{text!r}: {expected}") from None

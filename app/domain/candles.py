@@ -76,10 +76,6 @@ STEPS: Final = {
 RANGE_MAX: Final = timedelta(days=3650)
 """What one request or download may ask for: less than ten years."""
 
-OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-NEWEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
-"""Candles are asked for from the one to before the other."""
-
 _MONDAY: Final = datetime(1970, 1, 5, tzinfo=UTC)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS_IN_YEAR: Final = 12

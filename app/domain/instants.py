@@ -11,6 +11,10 @@ DATE_BEGINNING: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _LOST_PLUS: Final = re.compile(r"[0-9-]{10}[Tt ][0-9:.,]+ [0-9]{2}:?[0-9]{2}", re.ASCII)
 """What +00:00 is in a query, where a plus sign means a space."""
 
+OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+NEWEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
+"""Markets are asked about from the one to before the other."""
+
 
 def iso_instant(value: object) -> object:
     """ISO 8601 and nothing else; pydantic also reads numbers, as seconds since 1970."""
@@ -42,3 +46,11 @@ def in_utc(instant: datetime | None) -> datetime | None:
         return None if instant is None else instant.astimezone(UTC)
     except OverflowError:
         raise ValueError("expected an instant from the year 1 to 9999 of UTC") from None
+
+
+def of_a_market(instant: datetime) -> datetime:
+    """The instant in UTC, which is what it is of without a zone. Raises ValueError."""
+    aware = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
+    if not OLDEST <= aware < NEWEST:
+        raise ValueError("expected an instant from 1970 to 2099")
+    return aware.astimezone(UTC)

@@ -4,15 +4,13 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from app.domain.candles import (
-    NEWEST,
     NUMBER_DECIMALS_MAX,
-    OLDEST,
     SPELLINGS,
     Candle,
     Interval,
@@ -21,7 +19,7 @@ from app.domain.candles import (
     plain_number,
 )
 from app.domain.errors import NotAcceptable
-from app.domain.instants import iso_date_or_instant
+from app.domain.instants import iso_date_or_instant, of_a_market
 from app.domain.instruments import Category, Venue
 from app.schemas.common import Instant, SymbolOut, format_instant, whole_number
 from app.schemas.instruments import PlainNumber
@@ -41,13 +39,6 @@ def _interval(text: object) -> Interval:
     return interval
 
 
-def _instant(instant: datetime) -> datetime:
-    aware = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
-    if not OLDEST <= aware < NEWEST:
-        raise ValueError("expected an instant from 1970 to 2099")
-    return aware.astimezone(UTC)
-
-
 CandleInterval = Annotated[
     Interval,
     BeforeValidator(_interval),
@@ -56,7 +47,7 @@ CandleInterval = Annotated[
 CandleInstant = Annotated[
     datetime,
     BeforeValidator(iso_date_or_instant),
-    AfterValidator(_instant),
+    AfterValidator(of_a_market),
     WithJsonSchema(
         {
             "type": "string",

@@ -1,6 +1,6 @@
 """An account's statistics on the wire: money exact, ratios as numbers, or why there is none."""
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Annotated, Final
 
 from pydantic import (
@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from app.domain.candles import Interval
-from app.domain.instants import iso_instant
+from app.domain.instants import iso_instant, of_a_market
 from app.domain.instruments import Category, Venue
 from app.domain.statistics import (
     AccountStatistics,
@@ -30,19 +30,10 @@ from app.schemas.common import Count, Instant, LedgerMoney, Money, SymbolOut
 SPANS_MAX: Final = 100
 """Spans without candles that are named of each symbol; how many there are is always said."""
 
-_OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NEWEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
-
-
-def _instant(instant: datetime) -> datetime:
-    if not _OLDEST <= instant < _NEWEST:
-        raise ValueError("expected an instant from 1970 to 2099")
-    return instant.astimezone(UTC)
-
 
 StatisticsInstant = Annotated[
     AwareDatetime,
-    AfterValidator(_instant),
+    AfterValidator(of_a_market),
     BeforeValidator(iso_instant),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-01T00:00:00Z"]}),
 ]
