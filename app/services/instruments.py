@@ -21,7 +21,7 @@ from app.domain.instruments import (
     check_lot,
 )
 from app.services.market_data import PricedQuote
-from app.services.ports import MarketSource
+from app.services.ports import InstrumentSource
 
 UNLISTED: Final = "unlisted"
 """The status of what a venue has stopped listing; every other is the venue's own word."""
@@ -37,7 +37,7 @@ class Listings:
     """The instruments of all venues. One for each process: a first refresh is shared."""
 
     db: Database
-    sources: Mapping[Venue, MarketSource]
+    sources: Mapping[Venue, InstrumentSource]
     price_venue: Venue
     strict_lots: bool
     _first: dict[tuple[Venue, Category], asyncio.Lock] = field(

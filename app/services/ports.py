@@ -35,10 +35,10 @@ class PriceSource(Protocol):
         ...
 
 
-class MarketSource(Protocol):
-    """A venue that can be asked for its past and for what it trades.
+class InstrumentSource(Protocol):
+    """A venue that can be asked for what it trades.
 
-    Raises `UnknownSymbol`, `UpstreamUnavailable` and `UpstreamInvalid` as PriceSource does.
+    Raises `UpstreamUnavailable` and `UpstreamInvalid` as PriceSource does.
     """
 
     @property
@@ -48,8 +48,16 @@ class MarketSource(Protocol):
 
     @property
     def categories(self) -> Sequence[Category]:
-        """What it has candles of."""
+        """What it trades and has candles of."""
         ...
+
+    async def fetch_instruments(self, category: Category) -> list[Instrument]:
+        """Everything that the category trades now."""
+        ...
+
+
+class MarketSource(InstrumentSource, Protocol):
+    """A venue that can be asked for its past too. Raises `UnknownSymbol` as well."""
 
     @property
     def candles_per_request(self) -> int:
@@ -75,10 +83,6 @@ class MarketSource(Protocol):
         self, symbol: Symbol, category: Category, interval: Interval
     ) -> datetime | None:
         """When the oldest candle that the venue has opens; None while there is none."""
-        ...
-
-    async def fetch_instruments(self, category: Category) -> list[Instrument]:
-        """Everything that the category trades now."""
         ...
 
 

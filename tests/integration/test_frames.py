@@ -2,7 +2,7 @@
 
 import asyncio
 import builtins
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ from app.core.config import Settings
 from app.db.address import DatabaseAddress
 from app.db.arrow import ValueNotArrow
 from app.db.database import query_to_dataframe, stream_query
-from app.db.dataframes import database_address
+from app.db.dataframes import Engine, database_address
 from app.db.instants import InstantOutOfReach
 from app.db.reading import QueryTooSlow, TooManyRows
 from hypothesis import HealthCheck, given, settings
@@ -219,16 +219,16 @@ async def test_what_no_decimal_of_arrow_holds_is_exact_in_pandas_and_refused_in_
 
 
 async def without_a_place(
-    monkeypatch: pytest.MonkeyPatch, query: str, where: Settings, *, engines: str
+    monkeypatch: pytest.MonkeyPatch, query: str, where: Settings, *, engines: Sequence[Engine]
 ) -> None:
     """Every way to a frame refuses the query's column `t` and says what to do."""
     refused = pytest.raises(
         InstantOutOfReach, match=r'^column "t" holds .*Replace it in SQL, .* cast the column'
     )
     for asked in (query, query + ", ARRAY[1] AS only_records"):
-        for engine in engines.split():
+        for engine in engines:
             with refused:
-                await query_to_dataframe(asked, engine=engine, settings=where)  # type: ignore[call-overload]  # one of three
+                await query_to_dataframe(asked, engine=engine, settings=where)
         if "arrow" in engines:
             with refused:
                 [batch async for batch in stream_query(asked, settings=where)]
@@ -250,7 +250,7 @@ async def test_an_instant_that_no_frame_has_a_place_for_is_never_another_one(
     here: Settings, monkeypatch: pytest.MonkeyPatch, instant: str
 ) -> None:
     query = f"SELECT 1 AS one, {instant} AS t"
-    await without_a_place(monkeypatch, query, here, engines="pandas polars arrow")
+    await without_a_place(monkeypatch, query, here, engines=("pandas", "polars", "arrow"))
 
 
 async def test_a_year_that_nanoseconds_do_not_reach_is_refused_by_pandas_alone(
@@ -259,7 +259,7 @@ async def test_a_year_that_nanoseconds_do_not_reach_is_refused_by_pandas_alone(
     for kind, spelled in (("timestamptz", "9999-12-31"), ("timestamp", "1600-02-29"),
                           ("date", "9999-12-30")):  # fmt: skip
         query = f"SELECT NULL AS no, '{spelled}'::{kind} AS t"
-        await without_a_place(monkeypatch, query, here, engines="pandas")
+        await without_a_place(monkeypatch, query, here, engines=("pandas",))
         for asked in (query, query + ", ARRAY[1] AS only_records"):
             table = await query_to_dataframe(asked, engine="arrow", settings=here)
             assert str(table["t"][0].as_py()).startswith(spelled)
@@ -293,8 +293,9 @@ async def test_what_copy_does_not_take_is_still_answered(here: Settings) -> None
         await query_to_dataframe("SELECT 1) TO PROGRAM 'true' --", settings=here)
     with pytest.raises(asyncpg.InterfaceError, match="expects 1 argument"):
         await query_to_dataframe("SELECT $1::int", settings=here)
+    unknown: Any = "dask"
     with pytest.raises(ValueError, match="engine is 'pandas', 'polars' or 'arrow', not 'dask'"):
-        await query_to_dataframe("SELECT 1", engine="dask", settings=here)  # type: ignore[call-overload]  # on purpose
+        await query_to_dataframe("SELECT 1", engine=unknown, settings=here)
 
 
 async def test_limits_say_what_to_do_and_can_be_lifted(here: Settings) -> None:

@@ -35,6 +35,7 @@ CASES: list[Case] = [
     ("vwap", whole.vwap, single.Vwap, ("high", "low", "close", "volume")),
     ("supertrend", whole.supertrend, single.Supertrend, ("high", "low", "close")),
 ]
+NO_PERIOD: Any = 2.5
 PERIODS = st.integers(1, 9)
 WIDTHS = st.floats(0.1, 10)
 PARAMETERS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
@@ -193,7 +194,7 @@ def test_an_average_of_a_window_does_not_remember_what_left_it() -> None:
     [
         (lambda: whole.sma([1.0], 0), "period"),
         (lambda: single.Sma(1001), "period"),
-        (lambda: single.Ema(2.5), "period"),  # type: ignore[arg-type]  # on purpose
+        (lambda: single.Ema(NO_PERIOD), "period"),
         (lambda: whole.macd([1.0], 26, 12), "fast"),
         (lambda: single.Macd(12, 12), "fast"),
         (lambda: whole.macd([1.0], signal=0), "signal"),

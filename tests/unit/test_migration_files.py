@@ -256,9 +256,15 @@ def test_any_text_is_read_to_its_end(sql: str) -> None:
     assert all(0 <= position < len(sql) for position, _ in statements(sql))
 
 
+class CaseKept(configparser.ConfigParser):
+    """Names as they are written."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
 def test_flyway_conf_says_what_the_built_in_migrator_does() -> None:
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # keep upper case
+    parser = CaseKept(interpolation=None)
     parser.read_string("[conf]\n" + (PROJECT / "flyway.conf").read_text())
     conf = parser["conf"]
     assert f"{conf['flyway.defaultSchema']}.{conf['flyway.table']}" == HISTORY_TABLE

@@ -175,7 +175,7 @@ async def test_what_a_venue_stops_listing_is_marked_and_an_empty_list_is_not_bel
     source = Venues([changed, changed])
     listings = Listings(
         db=strict.resources.db,
-        sources={Venue.BYBIT: source},  # type: ignore[dict-item]  # no more is asked of it
+        sources={Venue.BYBIT: source},
         price_venue=Venue.BYBIT,
         strict_lots=False,
     )
