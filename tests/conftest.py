@@ -32,6 +32,7 @@ from app.services.audit import audit_installation
 from app.services.sessions import open_session
 from fastapi import FastAPI
 from tests.secrets_in_logs import SecretsInLogs
+from tests.unproven import unproven
 
 SHARED_DATA = PROJECT.parent / "shared" / "data"
 LONG = {"test_stateful_model", "test_schemathesis", "test_kill_loop", "test_bench"}
@@ -80,7 +81,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
-        pytest.skip(f"SKIPPED, NOT PROVEN: no recorded market data in {SHARED_DATA}")
+        unproven(f"no recorded market data in {SHARED_DATA}")
     return SHARED_DATA
 
 

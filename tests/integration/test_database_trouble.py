@@ -27,6 +27,7 @@ from bench.books import discrepancies
 from tests.concurrency.faults import with_pool
 from tests.conftest import Installation, Person, new_person, run_installation, settings_for
 from tests.integration.api.test_conventions import assert_is_error
+from tests.unproven import unproven
 
 POOL_SIZE: Final = 4
 COMMAND_SECONDS: Final = 1.0
@@ -331,7 +332,7 @@ def small_disk(owner: int) -> Iterator[Path]:
             check=False,
         )
         if mounted.returncode != 0:
-            pytest.skip("SKIPPED, NOT PROVEN: a full disk, which needs root and mount")
+            unproven("no way to fill a disk: that needs root and mount")
         yield folder
     finally:
         subprocess.run(

@@ -11,13 +11,13 @@ from app.replay import (
     recorded_market,
     replay_exchange,
 )
+from pyarrow import parquet
 from tests.integration.asking import ask, result
 
 MINUTE_MS = 60_000
 
 
 async def test_the_recorded_file_is_served_back_value_for_value(shared_data: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
     file = shared_data / "candles" / "bybit_linear_BTCUSDT_1.parquet"
     table = parquet.read_table(file).to_pydict()
     names = ("open", "high", "low", "close", "volume")

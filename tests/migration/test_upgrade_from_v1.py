@@ -16,6 +16,7 @@ import pytest
 from app.core.config import PROJECT
 from app.db.address import DatabaseAddress
 from app.db.migrate import MigrationError, migrate, validate
+from tests.unproven import unproven
 
 MIGRATIONS = PROJECT / "db" / "migration"
 PASSWORD = "only for these tests"
@@ -61,7 +62,7 @@ def older_postgres() -> Iterator[DatabaseAddress]:
     """The oldest PostgreSQL that the operating system has, started for these tests."""
     installed = sorted(Path("/usr/lib/postgresql").glob("[1-9]*/bin"))
     if not installed:
-        pytest.skip("SKIPPED, NOT PROVEN: no older PostgreSQL is installed (apt: postgresql-15)")
+        unproven("no older PostgreSQL (apt-get install postgresql-15)")
     account = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
     folder = Path(tempfile.mkdtemp(prefix="goblin-older-postgres-"))
 

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from app.replay.errors import UnreadableRecording
 from app.replay.history import RecordedHistory, Track
 from app.replay.market import Instrument, Market
 from app.replay.recorded import recorded_market
+from tests.unproven import unproven
 
 PROJECT = Path(__file__).parents[2]
 CANDLES = PROJECT.parent / "shared" / "data" / "candles"
@@ -23,8 +23,7 @@ HEADER = "ts,open,high,low,close,volume"
 @pytest.fixture
 def candles() -> Path:
     if not CANDLES.is_dir():
-        assert not os.environ.get("CI"), f"CI needs the recorded candles in {CANDLES}"
-        pytest.skip(f"NOT PROVEN: there are no recorded candles in {CANDLES}")
+        unproven(f"no recorded market data in {CANDLES}")
     return CANDLES
 
 

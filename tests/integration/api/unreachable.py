@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
 from tests.integration.clients.sockets import listening
+from tests.unproven import unproven
 
 
 @asynccontextmanager
@@ -62,7 +62,7 @@ async def a_certificate_that_nobody_vouches_for() -> AsyncIterator[str]:
     """Somebody between us and the venue, who would answer every price they like."""
     openssl = shutil.which("openssl")
     if openssl is None:
-        pytest.skip("SKIPPED, NOT PROVEN: a false certificate, which needs openssl")
+        unproven("no openssl to make a false certificate")
     with tempfile.TemporaryDirectory() as folder:
         key, certificate = f"{folder}/key.pem", f"{folder}/certificate.pem"
         made = await asyncio.create_subprocess_exec(

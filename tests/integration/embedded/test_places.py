@@ -17,6 +17,7 @@ from app.db.embedded import embedded_postgres, find_running, remove_data
 from app.db.embedded.account import service_account
 from app.db.embedded.places import SYSTEM_DIR, wheel_version
 from tests.integration.embedded.apps import IS_ROOT, App, can_import, postmaster, running, sql
+from tests.unproven import unproven
 
 
 async def test_a_first_start_needs_nothing_and_the_last_user_stops_the_server(
@@ -45,7 +46,10 @@ async def test_a_first_start_needs_nothing_and_the_last_user_stops_the_server(
         assert await sql(address, "SELECT n FROM kept") == 1
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="only root has folders that the server cannot enter")
+@pytest.mark.skipif(
+    not IS_ROOT,
+    reason="NOTHING TO PROVE: an ordinary user's server enters all that the user may",
+)
 async def test_root_in_a_private_folder_is_served_and_the_folder_stays_private(
     folder: Path, start_app: Callable[..., App]
 ) -> None:
@@ -102,7 +106,7 @@ async def test_an_ordinary_user_runs_the_server_as_themselves(
         candidates = [sys.executable, f"/usr/local/bin/{ours}", f"/usr/bin/{ours}"]
         usable = [path for path in candidates if can_import(path, **become)]
         if not usable:
-            pytest.skip(f"`nobody` can run no Python that imports {PROJECT}")
+            unproven(f"no Python that `nobody` can run and that imports {PROJECT}")
         python = usable[0]
     data_dir = home / "data" / "postgres"
     try:
@@ -130,7 +134,10 @@ async def test_spaces_unicode_quotes_and_a_path_longer_than_a_socket_may_be_are_
     await remove_data(data_dir)
 
 
-@pytest.mark.skipif(not IS_ROOT, reason="only root needs and makes accounts")
+@pytest.mark.skipif(
+    not IS_ROOT,
+    reason="NOTHING TO PROVE: only root needs an account for PostgreSQL",
+)
 def test_root_makes_an_account_for_postgresql_where_the_machine_has_none() -> None:
     name = f"goblin-test-{os.getpid()}"
     try:
