@@ -229,6 +229,10 @@ def _type_name(schema: str, name: str) -> str:
     return ".".join('"{}"'.format(part.replace('"', '""')) for part in (schema, spelled))
 
 
+FORMULA_BEGINS: Final = "-=+@\t\r\n\uff0d\uff1d\uff0b\uff20"
+"""What spreadsheets take for the beginning of a formula, full-width signs too (OWASP)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Copied:
     """The result of one query, about to be copied from a borrowed connection."""
@@ -275,7 +279,9 @@ def _spelled_for_people(copy: Copy) -> str:
         name = '"{}"'.format(column.name.replace('"', '""'))
         spelled = name
         if column.kind == "text":
-            spelled = f"CASE WHEN {name} ~ '^[-=+@\t\r]' THEN '''' || {name} ELSE {name} END"
+            spelled = (
+                f"CASE WHEN {name} ~ '^[{FORMULA_BEGINS}]' THEN '''' || {name} ELSE {name} END"
+            )
         elif column.kind == "timestamptz":
             spelled = f"""to_char({name}, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
         items.append(f"{spelled} AS {name}")

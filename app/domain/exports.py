@@ -82,6 +82,16 @@ class FilterNotPossible(Invalid):
         self.where = ("query", name)
 
 
+class ExportRangeEmpty(Invalid):
+    """Rows were asked for from an instant to one that does not come after it."""
+
+    code = "export_range_empty"
+    where = ("query", "from")
+
+    def __init__(self) -> None:
+        super().__init__("from has to lie before to")
+
+
 class FormatNotOffered(NotAcceptable):
     """Accept names no format that this server can make."""
 

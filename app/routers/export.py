@@ -8,6 +8,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from app.domain.candles import CandleRangeRefused, CandlesNotStored
 from app.domain.exports import (
     ExportFormat,
+    ExportRangeEmpty,
     ExportTable,
     FilterNotPossible,
     FormatNotOffered,
@@ -106,7 +107,7 @@ async def export_candles(
     "GET",
     "/{table}",
     summary="Export",
-    errors=(*_ERRORS, FilterNotPossible),
+    errors=(*_ERRORS, FilterNotPossible, ExportRangeEmpty),
     **_file("id,symbol,created_at\r\n7,BTCUSDT,2026-01-31T12:00:00.123456Z\r\n"),
 )
 async def export_table(

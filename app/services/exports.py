@@ -20,6 +20,7 @@ from app.domain.exports import (
     FILTERS,
     ExportedRows,
     ExportFormat,
+    ExportRangeEmpty,
     ExportTable,
     FilterNotPossible,
     FormatTooNarrow,
@@ -103,11 +104,13 @@ class ExportFilters:
     end: datetime | None
 
     def check(self, table: ExportTable) -> None:
-        """Raise FilterNotPossible for what the table does not have."""
+        """Raise FilterNotPossible for what the table does not have, and ExportRangeEmpty."""
         asked = {"epoch": self.epoch, "symbol": self.symbol, "from": self.begin, "to": self.end}
         for name, value in asked.items():
             if value is not None and name not in FILTERS[table]:
                 raise FilterNotPossible(table, name)
+        if self.begin is not None and self.end is not None and self.begin >= self.end:
+            raise ExportRangeEmpty
 
     def of(self, user: User) -> ExportedRows:
         """The same of one user."""
@@ -137,7 +140,7 @@ _COPIES: Final[Mapping[ExportTable, Callable[..., Awaitable[Copied]]]] = {
 
 
 def table_of(user: User, table: ExportTable, filters: ExportFilters) -> Copying:
-    """One of the user's tables. Raises FilterNotPossible."""
+    """One of the user's tables. Raises FilterNotPossible and ExportRangeEmpty."""
     filters.check(table)
     return partial(_COPIES[table], rows=filters.of(user))
 

@@ -122,6 +122,9 @@ async def test_a_stranger_and_a_wrong_table_are_told_so(
         assert_is_error(refused, 422, "filter_not_possible")
         assert refused.json()["detail"][0]["loc"][0] == "query"
         assert query.partition("=")[0] in refused.json()["message"]
+    for end in ("2025-12-31T23:59:59Z", "2026-01-01T00:00:00Z"):
+        nothing = await ada.client.get(f"/export/orders?from=2026-01-01T00:00:00Z&to={end}")
+        assert_is_error(nothing, 422, "export_range_empty")
 
 
 async def test_csv_says_what_the_list_says_and_of_nobody_else(
@@ -197,7 +200,7 @@ async def test_every_format_holds_the_same_rows_to_the_last_digit(
     ]
 
 
-FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1")
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1+1", "\uff0b1")
 HARMLESS = ("a=1", "1", "'quoted'", 'with "quotes", and\nlines', " =1", "é")
 
 
