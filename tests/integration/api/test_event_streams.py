@@ -2,16 +2,16 @@
 
 import asyncio
 import json
+import time
 from contextlib import aclosing, closing, suppress
 from dataclasses import replace
-from datetime import timedelta
 
 import asyncpg
 import pytest
 from app.db.address import DatabaseAddress
-from app.db.dao.users import Credentials
-from app.services.sessions import begin_session
+from app.services.authentication import Authenticator
 from tests.conftest import Installation, Person, new_person
+from tests.integration.api.conftest import IMPATIENT
 from tests.integration.api.sockets import SAFETY_SECONDS
 from tests.integration.api.streaming import (
     Served,
@@ -72,21 +72,27 @@ async def test_nobody_is_ever_told_somebody_elses_events(
     assert streamed["data"] == {"amount": "77.00000000000000000000"}
 
 
-async def test_a_stream_ends_when_its_token_expires(
-    impatient: Served, installation: Installation
-) -> None:
+async def test_a_stream_ends_when_its_token_expires(installation: Installation) -> None:
     person = await new_person(installation)
-    key = replace(installation.resources.token_key, lifetime=timedelta(seconds=2))
-    login = Credentials(user=person.user, password_hash="!")
-    issued = await begin_session(installation.resources.db, login, key=key)
-    person.client.headers["Authorization"] = f"Bearer {issued.access_token}"
-    async with impatient.client(person) as client, impatient.websocket() as websocket:
+    resources, now = installation.resources, time.time()
+    authenticator = Authenticator(
+        resources.db, key=resources.token_key, uses=resources.api_key_uses, now=lambda: now
+    )
+    running = replace(installation, resources=replace(resources, authenticator=authenticator))
+    async with (
+        serving(running, IMPATIENT) as served,
+        served.client(person) as client,
+        served.websocket() as websocket,
+        asyncio.timeout(SAFETY_SECONDS),
+    ):
         await open_events(websocket, person)
-        async with asyncio.timeout(SAFETY_SECONDS):
-            lines = [line async for line in sse_lines(client)]
-            assert json.loads(await websocket.recv())["number"] == 1
-            await websocket.wait_closed()
-        assert lines[-1] == ": Token expired"
+        assert json.loads(await websocket.recv())["number"] == 1
+        async with aclosing(sse_lines(client)) as lines:
+            assert await anext(lines) == "retry: 1000"
+            now += resources.token_key.lifetime.total_seconds()
+            assert [line async for line in lines][-1] == ": Token expired"
+        with pytest.raises(ConnectionClosed):
+            await websocket.recv()
         assert websocket.close_code == 4401
         assert_is_error(await client.get("/events/stream"), 401, "token_expired")
 
