@@ -49,7 +49,7 @@ class Desk:
         url: str,
         *,
         monotonic: Callable[[], float] = time.monotonic,
-        timeout_seconds: float = TIMEOUT_SECONDS,
+        timeout_seconds: float = LOADED_MACHINE_SECONDS,
     ) -> AsyncIterator[MarketData]:
         """Prices come from there, through a client that remembers nothing of before."""
         async with venue_http_client(url) as http:
@@ -210,7 +210,7 @@ async def test_a_venue_that_cannot_be_connected_to_costs_the_timeout_and_no_mone
 ) -> None:
     person = await desk.trader()
     before = await desk.rows(person)
-    async with place() as url, desk.priced_by(url):
+    async with place() as url, desk.priced_by(url, timeout_seconds=TIMEOUT_SECONDS):
         began_at = time.monotonic()
         answers = await quote_buy_and_close(person)
         elapsed_seconds = time.monotonic() - began_at
