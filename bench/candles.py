@@ -21,7 +21,7 @@ import uvloop
 from app.core.config import PROJECT
 from app.db.dao import candles
 from app.db.database import Database, open_database
-from app.db.embedded import embedded_postgres
+from app.db.embedded import embedded_postgres, remove_data
 from app.db.migrate import migrate
 from app.domain.candles import Candle, Interval, SeriesId, Span, resample
 from app.domain.instruments import Category, Symbol, Venue
@@ -75,6 +75,7 @@ async def run(*, rows: int, downloaded: bool) -> None:
                 await explain(conn, "BRIN on the open time, without the primary key")
             await conn.close()
     finally:
+        await remove_data(folder / "postgres")
         shutil.rmtree(folder)
 
 

@@ -26,7 +26,7 @@ from app.core.security import TokenKey, hash_password
 from app.db.address import DatabaseAddress
 from app.db.dao.users import Credentials
 from app.db.database import Database, open_database
-from app.db.embedded import embedded_postgres
+from app.db.embedded import embedded_postgres, remove_data
 from app.db.migrate import migrate
 from app.domain.users import User
 from app.services.accounts import open_account
@@ -144,6 +144,7 @@ async def open_installation() -> AsyncIterator[Installation]:
         (PROJECT / "data").mkdir(exist_ok=True)
         scratch = tempfile.TemporaryDirectory(prefix="bench-", dir=PROJECT / "data")
         folder = Path(stack.enter_context(scratch))
+        stack.push_async_callback(remove_data, folder / "postgres")  # it may be somewhere else
         address = await stack.enter_async_context(embedded_postgres(folder / "postgres"))
         await migrate(address, PROJECT / "db" / "migration")
         plain = await _create_database(address, PLAIN)

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from app.db.address import DatabaseAddress
-from app.db.embedded import TcpAccess, embedded_postgres
+from app.db.embedded import TcpAccess, embedded_postgres, remove_data
 from app.db.reach import DatabaseNotUsable, check_room, check_usable
 
 
@@ -33,6 +33,7 @@ async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Databas
             user="postgres",
             password=tcp.password,
         )
+    await remove_data(folder / "data")
 
 
 async def complaint(address: DatabaseAddress) -> str:
