@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 
@@ -92,10 +93,11 @@ async def running(
 async def two_running(
     address: DatabaseAddress, exchange: ReplayExchange
 ) -> AsyncIterator[tuple[Streaming, Streaming]]:
-    """The first of them streams."""
-    async with running(address, exchange, "here") as here:
+    """The first of them streams, for as long as nobody ends its lease."""
+    relay = replace(QUICK, lease=60)
+    async with running(address, exchange, "here", relay=relay) as here:
         await eventually(lambda: here.term is not None)
-        async with running(address, exchange, "there") as there:
+        async with running(address, exchange, "there", relay=relay) as there:
             yield here, there
 
 
