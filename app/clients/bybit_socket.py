@@ -11,7 +11,6 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Final, NoReturn, Protocol
 from urllib.parse import urlsplit
 
@@ -172,7 +171,7 @@ class BybitSocket:
             self._is_well = False
             reason = type(error).__name__
             if isinstance(error, InvalidStatus):
-                reason += f" {HTTPStatus(error.response.status_code).value}"
+                reason += f" {error.response.status_code}"
             _log.warning(
                 "the venue's stream is away; prices are asked for until it is back",
                 extra={"category": self._category.value, "reason": f"{reason}: {error}"[:200]},

@@ -115,6 +115,16 @@ async def test_a_refused_handshake_is_tried_again_after_a_longer_pause(world: Wo
     assert sum(pause >= QUICK.forbidden for pause in world.pauses) == 2
 
 
+async def test_a_handshake_refused_with_a_status_of_the_edge_s_own_is_tried_again(
+    world: World,
+) -> None:
+    """Cloudflare answers 520 to 530 for an origin that it cannot reach; no standard has them."""
+    world.exchange.faults.add("stream_refuse_connection", times=1, value="520")
+    async with following(world, TICKER):
+        await world.is_right_again()
+    assert world.stream.counts.losses == 1
+
+
 async def test_pauses_grow_with_jitter_and_never_pass_the_maximum(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
