@@ -27,7 +27,7 @@ class Demand:
         self._monotonic = monotonic
         self._topics_max = topics_max
         self._held: Counter[Topic] = Counter()
-        self._stated: dict[str, tuple[frozenset[Topic], float]] = {}
+        self._stated: dict[str, dict[Topic, float]] = {}
         self._passing: dict[Channel, dict[Topic, float]] = {  # the oldest first
             channel: {} for channel in Channel
         }
@@ -48,16 +48,12 @@ class Demand:
 
     def state(self, who: str, topics: Collection[Topic], *, seconds: float) -> None:
         """Instead of whatever `who` stated before, these are wanted for so long."""
-        known = self._stated.get(who)
-        stated = frozenset(topics)
-        self._stated[who] = (stated, self._monotonic() + seconds)
-        if known is None or known[0] != stated:
-            self._has_changed.set()
+        self._state(who, dict.fromkeys(topics, self._monotonic() + seconds))
 
     def add(self, who: str, topics: Collection[Topic], *, seconds: float) -> None:
-        """Besides what `who` stated before, these are wanted; all of it for so long."""
-        known = self._stated.get(who)
-        self.state(who, (known[0] if known else frozenset()) | frozenset(topics), seconds=seconds)
+        """Besides what `who` stated before, these are wanted for so long."""
+        until = self._monotonic() + seconds
+        self._state(who, self._stated.get(who, {}) | dict.fromkeys(topics, until))
 
     def touch(self, topic: Topic, *, seconds: float = TOUCH_SECONDS) -> None:
         """Somebody asked about this now and may ask again."""
@@ -71,14 +67,13 @@ class Demand:
     def wanted(self) -> frozenset[Topic]:
         """Everything that is wanted now; what is held goes before what was stated or touched."""
         now = self._monotonic()
-        for who in [who for who, (_, until) in self._stated.items() if until <= now]:
-            del self._stated[who]
-        for passing in self._passing.values():
-            for topic in [topic for topic, until in passing.items() if until <= now]:
-                del passing[topic]
+        for expiring in (*self._stated.values(), *self._passing.values()):
+            for topic in [topic for topic, until in expiring.items() if until <= now]:
+                del expiring[topic]
+        self._stated = {who: stated for who, stated in self._stated.items() if stated}
         wanted = dict.fromkeys(self._held)
-        for topics, _ in self._stated.values():
-            wanted |= dict.fromkeys(sorted(topics))
+        for stated in self._stated.values():
+            wanted |= dict.fromkeys(sorted(stated))
         for passing in self._passing.values():
             wanted |= dict.fromkeys(reversed(passing))
         return frozenset(list(wanted)[: self._topics_max])
@@ -91,3 +86,8 @@ class Demand:
         except TimeoutError:
             return
         self._has_changed.clear()
+
+    def _state(self, who: str, stated: dict[Topic, float]) -> None:
+        if self._stated.get(who, {}).keys() != stated.keys():
+            self._has_changed.set()
+        self._stated[who] = stated

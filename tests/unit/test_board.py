@@ -246,6 +246,17 @@ def test_what_is_wanted_is_the_sum_of_wishes_and_each_ends_in_its_own_way(clock:
     assert demand.wanted() == frozenset()
 
 
+def test_a_wish_that_is_not_stated_again_ends_though_others_of_the_same_process_go_on(
+    clock: Clock,
+) -> None:
+    demand = Demand(monotonic=clock)
+    demand.add("another process", [BOOK, TICKER], seconds=15)
+    for _ in range(3):
+        clock.seconds += 5
+        demand.add("another process", [TICKER], seconds=15)
+    assert demand.wanted() == {TICKER}
+
+
 def test_wishes_are_bounded_and_passing_ones_give_way_first(clock: Clock) -> None:
     demand = Demand(monotonic=clock, topics_max=3)
     symbols = [Topic(SPOT, Symbol(f"S{number}"), Channel.TICKER) for number in range(10)]
@@ -273,9 +284,9 @@ async def test_a_change_of_wishes_is_noticed_and_a_repetition_is_none(clock: Clo
     async with asyncio.timeout(5):
         await demand.wait_for_change(seconds_max=60)
     demand.touch(TICKER)
-    demand.state("orders", [], seconds=5)
+    demand.state("orders", [CANDLE], seconds=5)
     await demand.wait_for_change(seconds_max=60)
-    demand.state("orders", [], seconds=5)
+    demand.state("orders", [CANDLE], seconds=5)
     waiting = asyncio.create_task(demand.wait_for_change(seconds_max=60))
     await asyncio.sleep(0.01)
     assert not waiting.done()
