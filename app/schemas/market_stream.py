@@ -86,7 +86,7 @@ def _spell(update: Update, source: str, now: float) -> str:
 def _shown(update: Update) -> dict[str, Any]:
     news, topic = update.news, update.topic
     if isinstance(news, tuple):
-        shown: dict[str, Any] = {"venue_time_ms": news[-1].venue_time_ms if news else 0}
+        shown: dict[str, Any] = {"venue_time_ms": news[-1].venue_time_ms}
         trades = [row for row in news if isinstance(row, PublicTrade)]
         candles = [row for row in news if isinstance(row, LiveCandle)]
         if candles:

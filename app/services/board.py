@@ -75,8 +75,11 @@ class Board:
         if isinstance(value, tuple):
             known = before.value if before is not None else ()
             assert isinstance(known, tuple), "a topic keeps its kind"
-            kept, news = _merged(known, value)
-            value = kept
+            value, news = _merged(known, value)
+            if not news:  # told again, as to a process that came late
+                if before is not None:
+                    self._posted[topic] = before
+                return
         elif isinstance(value, LiveCandle):
             if before is not None and _is_older(value, before.value):
                 self._posted[topic] = before

@@ -125,6 +125,19 @@ def test_trades_are_kept_in_the_venues_order_once_each_and_not_without_end(board
     assert (len(posted.value), posted.value[-1]) == (TRADES_KEPT, trade(499))
 
 
+async def test_trades_that_are_told_again_are_no_news(board: Board) -> None:
+    trades = (trade(1), trade(2))
+    board.hear(TRADES, trades, received_at=1)
+    with board.follow([TRADES, TICKER]) as reader:
+        assert (await reader.take(seconds_max=5))[TRADES].news == trades
+        board.hear(TRADES, trades, received_at=2)
+        board.hear(TICKER, ticker("5"), received_at=3)
+        assert list(await reader.take(seconds_max=5)) == [TICKER]
+    posted = board.get(TRADES)
+    assert posted is not None
+    assert posted.received_at == 1, "that is when the last of them arrived"
+
+
 def test_a_candle_never_goes_back(board: Board) -> None:
     board.hear(CANDLE, candle(60_000, "6", closed=True), received_at=1)
     board.hear(CANDLE, candle(60_000, "5"), received_at=2)
