@@ -22,6 +22,13 @@ FRAME_BYTES: Final = 200
 """What surrounds the values of a text, at most."""
 
 TOPICS_PER_TEXT_MAX: Final = 100
+
+NONSENSE: Final = (
+    ValueError, KeyError, TypeError, AttributeError, ArithmeticError, AssertionError,
+    RecursionError,
+)  # fmt: skip
+"""What a text of others can raise: whoever can log in to the database can send."""
+
 _CONSTRUCTED: Final[Mapping[str, type[Ticker | PublicTrade | LiveCandle | Book]]] = {
     "ticker": Ticker,
     "trade": PublicTrade,
@@ -70,7 +77,7 @@ def spell_wishes(
 
 
 def read_wishes(text: str) -> Wishes:
-    """Who wants what. Raises ValueError: anybody can send."""
+    """Who wants what. Raises ValueError."""
     try:
         document = json.loads(text)
         return Wishes(
@@ -78,7 +85,7 @@ def read_wishes(text: str) -> Wishes:
             topics=tuple(read_topic(spelled) for spelled in document["w"]),
             are_unknown=document["n"] is True,
         )
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except NONSENSE as error:
         raise ValueError(f"no wishes: {error!r}") from None
 
 
@@ -171,8 +178,8 @@ class Listener:
                 # By whichever clock it is older: machines disagree, and messages are held up.
                 age_seconds = max(0, age_ms, self._now_ms() - received_ms) / 1000
                 self._board.hear(topic, value, received_at=self._monotonic() - age_seconds)
-        except (ValueError, KeyError, TypeError, ArithmeticError, AssertionError, RecursionError):
-            self.refused += 1  # anybody who can log in to the database can send
+        except NONSENSE:
+            self.refused += 1
 
 
 def _pieces(news: News) -> Iterator[object]:

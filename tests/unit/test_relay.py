@@ -241,6 +241,8 @@ def test_many_values_take_several_notifications_of_at_most_a_hundred() -> None:
             '"size":"1","is_buy":true,"venue_time_ms":1}]]}'
         ),
         '{"h":"x","t":1,"v":[["spot/BTCUSDT/ticker/",null,1,{"":"ticker"}]]}',
+        '{"h":"x","t":1,"v":[["spot/BTCUSDT/ticker/",0,1,"ticker"]]}',
+        '{"h":"x","t":1,"v":[[5,0,1,{"":"ticker"}]]}',
     ],
 )
 def test_whoever_else_sends_something_changes_nothing(text: str) -> None:
