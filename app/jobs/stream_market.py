@@ -8,6 +8,7 @@ has heard of.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NoReturn
@@ -16,7 +17,7 @@ from app.db.address import DatabaseAddress
 from app.db.connection import Connection
 from app.db.dao import followed_symbols, leases
 from app.db.database import Database
-from app.db.errors import DatabaseUnavailable
+from app.db.errors import DatabaseBusy, DatabaseUnavailable
 from app.db.lease import Lease, LeaseLost, hold_lease
 from app.db.notifications import open_channel
 from app.domain.instruments import Category, is_tradeable
@@ -180,21 +181,22 @@ async def _steer(streaming: Streaming, stream: MarketStream) -> NoReturn:
 
 
 async def _look_up(streaming: Streaming) -> NoReturn:
-    """What watchlists and open orders name is wanted, whoever's they are."""
+    """What watchlists and open orders name is wanted, whoever's they are.
+
+    What cannot be looked up now is wanted as it was, for a while.
+    """
     while True:
-        try:
+        with suppress(DatabaseUnavailable, DatabaseBusy):
             async with streaming.db.connection() as conn:
                 symbols = await followed_symbols.get_followed_symbols(
                     conn, limit=STORED_SYMBOLS_MAX
                 )
-        except DatabaseUnavailable:
-            symbols = []
-        topics = [
-            Topic(Category.SPOT, symbol, Channel.TICKER)
-            for symbol in symbols
-            if is_tradeable(symbol)
-        ]
-        streaming.demand.state("stored", topics, seconds=4 * streaming.times.look_up)
+            topics = [
+                Topic(Category.SPOT, symbol, Channel.TICKER)
+                for symbol in symbols
+                if is_tradeable(symbol)
+            ]
+            streaming.demand.state("stored", topics, seconds=4 * streaming.times.look_up)
         await asyncio.sleep(streaming.times.look_up)
 
 

@@ -192,6 +192,29 @@ async def test_orders_and_watchlists_are_followed_without_anybody_asking(
             await eventually(lambda: wanted <= set(streaming.board.topics))
 
 
+async def test_a_watchlist_is_followed_on_while_no_connection_is_free_to_look_it_up(
+    clone: CloneDatabase, exchange: ReplayExchange
+) -> None:
+    address = await clone()
+    conn = await asyncpg.connect(**address.connect_arguments())
+    await conn.execute(
+        """
+        WITH ada AS (
+            INSERT INTO users (email, password, name) VALUES ('ada@example.com', '', 'Ada')
+            RETURNING id
+        )
+        INSERT INTO watchlists (user_id, symbol) SELECT id, 'BTCUSDT' FROM ada
+        """
+    )
+    await conn.close()
+    async with running(address, exchange, "here", relay=replace(QUICK, look_up=0.5)) as here:
+        await eventually(lambda: TICKER in here.board.topics)
+        async with here.db.connection(), here.db.connection():
+            await eventually(lambda: here.db.pool_use.waiting > 0)
+            await eventually(lambda: here.db.pool_use.waiting == 0)
+            assert TICKER in here.demand.wanted()
+
+
 async def test_an_order_fills_at_the_streams_price_and_says_so(
     clone: CloneDatabase, exchange: ReplayExchange
 ) -> None:
