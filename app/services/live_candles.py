@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 from app.db.dao import candles
 from app.db.dao.candles import Series
 from app.db.database import Database
-from app.db.errors import DatabaseUnavailable
+from app.db.errors import DatabaseBusy, DatabaseUnavailable
 from app.domain.candles import Candle, Span, advance, parse_candle
 from app.domain.errors import GoblinError
 from app.domain.instruments import Venue
@@ -59,7 +59,8 @@ class LiveCandles:
     async def store(self, told: Mapping[Topic, tuple[LiveCandle, ...]]) -> None:
         """Store what has closed. Raises what the fence raises.
 
-        While the database is away nothing is stored; the next candle shows the hole.
+        While the database is away, or others are in the way, nothing is stored; the next candle
+        shows the hole.
         """
         closed = {topic: found for topic, rows in told.items() if (found := _closed(topic, rows))}
         if not closed:
@@ -72,7 +73,7 @@ class LiveCandles:
             ]
             holes = {topic: await self._hole(topic, found) for topic, found in closed.items()}
             await store_many(self._db, pairs, fence=self._fence)
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, DatabaseBusy):
             _log.warning("closed candles were not stored; they are fetched later")
             return
         for topic, found in closed.items():
@@ -90,7 +91,7 @@ class LiveCandles:
             for topic, hole in list(self._holes.items()):
                 try:
                     await self._fill(topic, hole)
-                except (GoblinError, DatabaseUnavailable) as error:
+                except GoblinError as error:
                     _log.info(
                         "a hole of candles is not filled yet",
                         extra={"topic": name_topic(topic), "reason": str(error)},

@@ -229,6 +229,31 @@ async def test_what_closes_while_the_database_goes_away_is_a_hole_and_not_forgot
     await conn.close()
 
 
+async def test_what_closes_while_others_hold_the_candles_is_a_hole_and_ends_no_stream(
+    clone: CloneDatabase,
+) -> None:
+    address = await clone()
+    conn = await asyncpg.connect(**address.connect_arguments())
+
+    async def hurry(borrowed: Connection) -> None:
+        await borrowed.execute("SET LOCAL lock_timeout = '20ms'")
+
+    async with (
+        replay(None, start="2025-06-02T00:10Z", speed=0) as exchange,
+        open_database(address, pool_size=2) as db,
+        venue_http_client(exchange.base_url) as http,
+    ):
+        keeping = LiveCandles(db, BybitClient(http, timeout_seconds=10), fence=hurry)
+        await keeping.store({SPOT: (live(0),)})
+        async with conn.transaction():
+            await conn.execute("LOCK TABLE candles IN SHARE MODE")
+            await keeping.store({SPOT: (live(1),)})
+        await keeping.store({SPOT: (live(2),)})
+        assert list(await stored_of(conn)) == [START, START + 2 * MINUTE]
+        assert keeping.holes[SPOT].begin_at == START + MINUTE
+    await conn.close()
+
+
 async def test_a_process_that_has_lost_its_lease_unawares_cannot_store_a_candle(
     clone: CloneDatabase,
 ) -> None:
