@@ -108,6 +108,6 @@ class LiveMarket:
         """The next that arrives, or after a while what is known."""
         with self._board.follow([topic]) as following:
             if known is not None:
-                await following.take(seconds_max=0.001)  # what is known already
+                following.take_now()  # what is known already
             await following.take(seconds_max=WAIT_SECONDS)
         return self._board.get(topic)
