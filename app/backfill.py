@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, TextIO
@@ -126,20 +126,20 @@ async def _download(settings: Settings, options: argparse.Namespace, category: C
             end_at=min(first_open_from(end_at, interval), open_of(now, interval)),
         )
         title = f"{options.venue} {category} {symbol} {interval}"
+        if series.first_open_time is None:
+            print(f"{title}: {source.venue} has no candles of it")
+            return 0
         display = Display(title, sys.stderr)
         last: Progress | None = None
-        steps: AsyncIterator[Progress] = fill(db, source, series, span)
         try:
-            async for progress in steps:
+            async for progress in fill(db, source, series, span):
                 last = progress
                 display.show(progress)
         finally:
             display.end()
             if last is None or last.done < last.total:
                 print("stopped half-way; the same command goes on from here", file=sys.stderr)
-    if last is None:
-        print(f"{title}: {source.venue} has no candles of it")
-        return 0
+    assert last is not None, "a download tells its end"
     print(
         f"{title}: {last.stored:,} candles new, {last.total:,} open times looked after, "
         f"{last.outages:,} outages recorded, {last.differing:,} differed and were left as they were"

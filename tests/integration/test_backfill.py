@@ -144,3 +144,17 @@ async def test_ctrl_c_keeps_what_is_stored_and_the_same_command_goes_on(
         "after, 0 outages recorded, 0 differed and were left as they were\n"
     )
     assert await run(interrupt=False) == (0, told, "")
+
+
+async def test_a_symbol_without_any_candle_is_done_at_once_and_not_half_way(
+    clone: CloneDatabase, exchange: ReplayExchange, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_for(await clone(), exchange.base_url)
+    exchange.faults.add("empty_list", path=KLINE)
+    try:
+        code = await backfill(settings, options("BTCUSDT", "1m", "--from", "2024-12-01"))
+    finally:
+        exchange.faults.clear()
+    told = capsys.readouterr()
+    assert (code, told.err) == (0, "")
+    assert told.out == "bybit spot BTCUSDT 1m: Bybit has no candles of it\n"
