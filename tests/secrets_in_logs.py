@@ -32,9 +32,6 @@ NAMED_SECRET: Final = re.compile(
 CHARACTERS_MIN: Final = 9
 """A shorter one would be found in words and numbers that have nothing to do with it."""
 
-CLIENT_LOGGER: Final = "websockets.client"
-"""The tests' own WebSocket clients write down every frame."""
-
 SERVER_LOGGER: Final = "tests.server"
 """Where tests log what a server of theirs printed."""
 
@@ -82,7 +79,6 @@ class SecretsInLogs:
             root.addHandler(self._recorder)
         root.setLevel(logging.DEBUG)
         hold_back_libraries(logging.DEBUG)
-        logging.getLogger(CLIENT_LOGGER).setLevel(logging.WARNING)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:

@@ -101,10 +101,12 @@ def configure_logging(
 def hold_back_libraries(level: int) -> None:
     """Let none of them write below WARNING, also at DEBUG.
 
-    They would write what they carry, as uvicorn does with every frame of a WebSocket, tokens
-    included.
+    They would write what they carry, as uvicorn and websockets do with every frame and the
+    headers before it, tokens and passwords included.
     """
-    for noisy in ("httpx", "httpcore", "asyncio", "multipart", "python_multipart", "uvicorn"):
+    for noisy in (
+        "httpx", "httpcore", "asyncio", "multipart", "python_multipart", "uvicorn", "websockets",
+    ):  # fmt: skip
         logging.getLogger(noisy).setLevel(max(logging.WARNING, level))
     # Its pool writes a traceback for each second that the database is away; app.db says so too.
     logging.getLogger("asyncpg").setLevel(logging.ERROR)

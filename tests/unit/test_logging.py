@@ -1,3 +1,4 @@
+import asyncio
 import io
 import json
 import logging
@@ -6,6 +7,8 @@ from typing import Literal
 
 import pytest
 from app.core.logging import REQUEST_LOGGER, configure_logging
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 
 class Terminal(io.StringIO):
@@ -99,3 +102,22 @@ def test_less_severe_lines_than_asked_for_are_not_written() -> None:
     configure_logging(level="WARNING", style="text", stream=stream)
     request_line()
     assert stream.getvalue() == ""
+
+
+async def test_no_websocket_client_writes_what_it_proves_itself_with_at_debug_either() -> None:
+    stream = io.StringIO()
+    configure_logging(level="DEBUG", style="json", stream=stream)
+    heads = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(InvalidStatus):
+            async with connect(f"ws://ada:hidden-in-base64@127.0.0.1:{port}", proxy=None):
+                pass
+    assert b"Authorization: Basic" in heads[0]
+    assert "Basic" not in stream.getvalue()
