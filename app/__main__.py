@@ -15,7 +15,8 @@ import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -40,6 +41,9 @@ from app.services.audit import audit_everybody
 from app.services.corrections import reverse
 from app.serving import UsageError, serve
 from app.workers import WORKERS_MAX, serve_as_worker, serve_with_workers
+
+if TYPE_CHECKING:
+    from app.replay.recorder import Recorder
 
 RECORDED_MINUTES_MAX: Final = 60 * 24 * 366
 MIGRATIONS: Final = PROJECT / "db" / "migration"
@@ -175,24 +179,14 @@ def _configure_logging(settings: Settings, *, is_demo: bool) -> None:
 
 
 def _record(options: argparse.Namespace) -> int:
-    from app.replay.recorder import Recorder, record  # noqa: PLC0415 - only recording needs it
+    from app.replay.recorder import record  # noqa: PLC0415 - only recording needs it
 
-    wrong = [text for text in options.symbols if not is_tradeable(normalize_symbol(text))]
-    if wrong:
-        raise UsageError(f"{', '.join(wrong)}: no symbol is spelled so; expected BTCUSDT ETHUSDT")
-    if options.minutes is not None and not 0 < options.minutes <= RECORDED_MINUTES_MAX:
-        raise UsageError(f"--minutes: expected a number above 0, at most {RECORDED_MINUTES_MAX}")
     settings = load_settings()
     configure_logging(level="WARNING", style=settings.log_format)
     url = settings.bybit_stream_url or stream_url_of(settings.bybit_base_url)
     if url is None:
         raise UsageError("which stream belongs to BYBIT_BASE_URL? Set BYBIT_STREAM_URL")
-    recorder = Recorder(
-        list(dict.fromkeys(normalize_symbol(text) for text in options.symbols)),
-        category=Category(options.category),
-        folder=options.to,
-        now_ms=wall_clock_ms,
-    )
+    recorder = _recorder(options)
 
     async def run() -> None:
         until = asyncio.Event()
@@ -207,13 +201,33 @@ def _record(options: argparse.Namespace) -> int:
             if shows_progress:
                 print(f"\rframes: {frames:,}  (Ctrl-C stops)", end="", file=sys.stderr, flush=True)
 
-        print(f"recording {url} to {options.to}", flush=True)
+        host = urlsplit(url).hostname  # alone: an address may carry a password
+        print(f"recording {host} to {options.to}", flush=True)
         await record(recorder, url, until=until, progress=progress)
 
     _run(run())
     for symbol, path in recorder.paths.items():
         print(f"{path}: {recorder.counts[symbol]:,} frames")
     return 0 if all(recorder.counts.values()) else 1
+
+
+def _recorder(options: argparse.Namespace) -> "Recorder":
+    from app.replay.recorder import Recorder  # noqa: PLC0415 - as above
+
+    wrong = [text for text in options.symbols if not is_tradeable(normalize_symbol(text))]
+    if wrong:
+        raise UsageError(f"{', '.join(wrong)}: no symbol is spelled so; expected BTCUSDT ETHUSDT")
+    if options.minutes is not None and not 0 < options.minutes <= RECORDED_MINUTES_MAX:
+        raise UsageError(f"--minutes: expected a number above 0, at most {RECORDED_MINUTES_MAX}")
+    try:
+        return Recorder(
+            list(dict.fromkeys(normalize_symbol(text) for text in options.symbols)),
+            category=Category(options.category),
+            folder=options.to,
+            now_ms=wall_clock_ms,
+        )
+    except OSError as error:
+        raise UsageError(f"cannot write to {options.to}: {error.strerror}") from None
 
 
 def _migrate(options: argparse.Namespace) -> None:

@@ -259,7 +259,8 @@ async def test_the_command_records_until_it_is_interrupted_and_says_what_it_has(
 ) -> None:
     async with replay_exchange() as exchange:
         exchange.clock.set_speed(50)
-        env = {**os.environ, "BYBIT_BASE_URL": exchange.base_url, "JWT_SECRET_KEY": ""}
+        url = exchange.stream_url.replace("//", "//ada:hidden@")
+        env = {**os.environ, "BYBIT_STREAM_URL": url, "JWT_SECRET_KEY": ""}
         child = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "app", "record", "btcusdt", "ETHUSDT", "--to", str(tmp_path)),
             cwd=PROJECT,
@@ -273,6 +274,7 @@ async def test_the_command_records_until_it_is_interrupted_and_says_what_it_has(
             output, _ = await child.communicate()
     assert child.returncode == 0
     assert str(path) in output.decode()
+    assert "hidden" not in output.decode()
     names = {
         json.loads(line.partition(b" ")[2])["topic"] for line in path.read_bytes().splitlines()
     }
@@ -293,3 +295,12 @@ def test_the_command_refuses_what_it_cannot_record(
     assert main(["record", *arguments, "--to", str(tmp_path / "new")]) == 1
     assert reason in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_the_command_says_where_it_cannot_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "folder"
+    assert main(["record", "BTCUSDT", "--to", str(folder)]) == 1
+    assert f"cannot write to {folder}: Not a directory" in capsys.readouterr().err
