@@ -1,5 +1,6 @@
 """The past of any instrument, exact and closed."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Annotated, Final
 
@@ -114,7 +115,9 @@ async def list_candles(
         headers["X-Missing-Spans"] = str(len(page.missing))
         if page.next_cursor is not None:
             headers["X-Next-Cursor"] = format_instant(page.next_cursor)
-    return Response(FORMATS[media_type](page), media_type=media_type, headers=headers)
+    # Ten thousand candles are a tenth of a second of work: not in front of everybody else.
+    content = await asyncio.to_thread(FORMATS[media_type], page)
+    return Response(content, media_type=media_type, headers=headers)
 
 
 def _chosen(accept: str | None) -> str:

@@ -2,6 +2,7 @@ import asyncio
 import csv
 import io
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,7 +20,7 @@ from app.domain.instruments import Category, Symbol, Venue
 from app.replay import ReplayExchange, replay
 from app.schemas.candles import META_KEY, arrow_page
 from app.services.candle_store import fill, open_series
-from app.services.candles import CandleQuery
+from app.services.candles import CandlePage, CandleQuery
 from pyarrow import parquet
 from tests.conftest import CloneDatabase, Installation, run_installation, settings_for
 from tests.integration.api.test_conventions import assert_is_error
@@ -326,6 +327,22 @@ async def test_a_table_has_the_same_numbers_to_the_last_digit(
             assert row["open_time"] == datetime.fromisoformat(line[0])
             numbers = [row[name] for name in header[1:]]
             assert numbers == [Decimal(number) for number in line[1:]]
+
+
+async def test_others_have_their_turn_while_a_page_is_written(
+    anonymous: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, had_a_turn = asyncio.get_running_loop(), threading.Event()
+
+    def written(_: CandlePage) -> bytes:
+        loop.call_soon_threadsafe(had_a_turn.set)
+        assert had_a_turn.wait(timeout=5)
+        return b"written"
+
+    monkeypatch.setattr("app.routers.candles.FORMATS", {"text/csv": written})
+    query = {"symbol": "ETHUSDT", "interval": "1h", "to": "2024-12-03", "limit": "2"}
+    response = await anonymous.get("/market/candles", params=query)
+    assert (response.status_code, response.text) == (200, "written")
 
 
 async def test_a_form_that_there_is_not_is_406_and_says_which_there_are(
