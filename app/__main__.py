@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import urlsplit
 
+import uvloop
 import yaml
 
 from app.backfill import add_arguments, backfill
@@ -161,14 +162,14 @@ def _serve(options: argparse.Namespace) -> None:
         else serve_with_workers(settings, options, environment=os.environ)
     )
     with contextlib.suppress(asyncio.CancelledError):  # stopped before it was up
-        _run(work)
+        uvloop.run(work)
 
 
 def _worker(options: argparse.Namespace) -> None:
     settings = load_settings()
     _configure_logging(settings, is_demo=options.demo)
     with contextlib.suppress(asyncio.CancelledError):
-        _run(serve_as_worker(settings, options))
+        uvloop.run(serve_as_worker(settings, options))
 
 
 def _configure_logging(settings: Settings, *, is_demo: bool) -> None:
@@ -205,7 +206,7 @@ def _record(options: argparse.Namespace) -> int:
         print(f"recording {host} to {options.to}", flush=True)
         await record(recorder, url, until=until, progress=progress)
 
-    _run(run())
+    uvloop.run(run())
     for symbol, path in recorder.paths.items():
         print(f"{path}: {recorder.counts[symbol]:,} frames")
     return 0 if all(recorder.counts.values()) else 1
@@ -376,16 +377,7 @@ def _run_with_settings(
     if options.replay:
         settings = settings.for_replay()
     configure_logging(level="WARNING", style=settings.log_format)
-    _run(run(settings))
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    if os.name == "nt":
-        asyncio.run(work)
-        return
-    import uvloop  # noqa: PLC0415 - not on Windows
-
-    uvloop.run(work)
+    uvloop.run(run(settings))
 
 
 if __name__ == "__main__":
