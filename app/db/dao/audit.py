@@ -3,11 +3,10 @@
 Each statement recomputes one thing from what it is made of and returns only what differs.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from app.db.connection import Connection, Row
+from app.db.connection import Connection
 from app.domain.audit import Discrepancy
 from app.domain.ledger import AccountId
 from app.domain.users import UserId
@@ -28,18 +27,6 @@ class Recomputed:
 
     balance: Decimal
     entries: int
-
-
-def _discrepancies(rows: Sequence[Row]) -> list[Discrepancy]:
-    return [
-        Discrepancy(
-            user_id=UserId(row["user_id"]),
-            subject=row["subject"],
-            found=row["found"],
-            expected=row["expected"],
-        )
-        for row in rows
-    ]
 
 
 async def get_next_range(
@@ -144,7 +131,7 @@ async def get_wrong_accounts(
         first_id,
         last_id,
     )
-    return _discrepancies(rows)
+    return [Discrepancy(**row) for row in rows]
 
 
 async def get_broken_chains(
@@ -183,7 +170,7 @@ async def get_broken_chains(
         first_id,
         last_id,
     )
-    return _discrepancies(rows)
+    return [Discrepancy(**row) for row in rows]
 
 
 async def get_lopsided_transfers(
@@ -216,7 +203,7 @@ async def get_lopsided_transfers(
         first_id,
         last_id,
     )
-    return _discrepancies(rows)
+    return [Discrepancy(**row) for row in rows]
 
 
 async def get_foreign_entries(
@@ -243,7 +230,7 @@ async def get_foreign_entries(
         first_id,
         last_id,
     )
-    return _discrepancies(rows)
+    return [Discrepancy(**row) for row in rows]
 
 
 async def get_unbalanced_assets(
@@ -264,7 +251,7 @@ async def get_unbalanced_assets(
         first_id,
         last_id,
     )
-    return _discrepancies(rows)
+    return [Discrepancy(**row) for row in rows]
 
 
 async def get_wrong_balances(
@@ -288,4 +275,4 @@ async def get_wrong_balances(
         first_id,
         last_id,
     )
-    return _discrepancies(rows)
+    return [Discrepancy(**row) for row in rows]

@@ -1,22 +1,8 @@
 """Contradictions between orders or events and the books of users `first_id` to `last_id`."""
 
-from collections.abc import Sequence
-
-from app.db.connection import Connection, Row
+from app.db.connection import Connection
 from app.domain.audit import Discrepancy
 from app.domain.users import UserId
-
-
-def _discrepancies(rows: Sequence[Row]) -> list[Discrepancy]:
-    return [
-        Discrepancy(
-            user_id=UserId(row["user_id"]),
-            subject=row["subject"],
-            found=row["found"],
-            expected=row["expected"],
-        )
-        for row in rows
-    ]
 
 
 async def get_wrong_holdings(
@@ -50,7 +36,7 @@ async def get_wrong_holdings(
         first_id,
         last_id,
     )
-    return _discrepancies(rows)
+    return [Discrepancy(**row) for row in rows]
 
 
 async def get_wrong_legs(
@@ -127,7 +113,7 @@ async def get_wrong_legs(
         first_id,
         last_id,
     )
-    return _discrepancies(rows)
+    return [Discrepancy(**row) for row in rows]
 
 
 async def get_event_gaps(
@@ -155,4 +141,4 @@ async def get_event_gaps(
         first_id,
         last_id,
     )
-    return _discrepancies(rows)
+    return [Discrepancy(**row) for row in rows]
