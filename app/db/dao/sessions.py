@@ -11,10 +11,9 @@ from app.domain.users import UserId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRefreshToken:
-    """Whose a refresh token is, and whether it was exchanged already."""
+    """Which session a refresh token is of, and whether it was exchanged already."""
 
     session_id: SessionId
-    user_id: UserId
     is_used: bool
 
 
@@ -78,21 +77,15 @@ async def get_refresh_token(conn: Connection, *, token_hash: bytes) -> KnownRefr
     """What is known of a token."""
     row = await conn.fetchrow(
         """
-        SELECT refresh_tokens.session_id, sessions.user_id,
-            refresh_tokens.used_at IS NOT NULL AS is_used
+        SELECT session_id, used_at IS NOT NULL AS is_used
         FROM refresh_tokens
-        JOIN sessions ON sessions.id = refresh_tokens.session_id
-        WHERE refresh_tokens.token_hash = $1
+        WHERE token_hash = $1
         """,
         token_hash,
     )
     if row is None:
         return None
-    return KnownRefreshToken(
-        session_id=SessionId(row["session_id"]),
-        user_id=UserId(row["user_id"]),
-        is_used=row["is_used"],
-    )
+    return KnownRefreshToken(session_id=SessionId(row["session_id"]), is_used=row["is_used"])
 
 
 async def extend_session(
