@@ -188,7 +188,7 @@ def _complete(schema: Json) -> None:
     components["securitySchemes"] = {name: dict(value) for name, value in SECURITY_SCHEMES.items()}
     components["headers"] = {name: dict(value) for name, value in _HEADERS.items()}
     models = components["schemas"]
-    for name in _reachable(schema, models, "responses"):
+    for name in _answered(schema, models):
         _never_null(models[name])
     for model in models.values():
         _tidy(model.get("properties", {}))
@@ -272,10 +272,10 @@ def _headers(status: str, *, is_change: bool) -> Json:
     return {name: {"$ref": f"{_REF}headers/{component}"} for name, component in names.items()}
 
 
-def _reachable(schema: Json, models: Json, part: str) -> set[str]:
-    """The models that are used, however deep, by this part of any operation."""
+def _answered(schema: Json, models: Json) -> set[str]:
+    """The models that any operation answers with, however deep."""
     found: set[str] = set()
-    waiting = [name for o in _operations(schema) for name in _references(o.get(part))]
+    waiting = [name for o in _operations(schema) for name in _references(o["responses"])]
     while waiting:
         name = waiting.pop()
         if name not in found:
