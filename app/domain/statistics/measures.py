@@ -6,6 +6,7 @@ without a risk-free rate. Returns are simple and of equally long periods.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation
 from typing import Final, TypeAlias
 
@@ -54,6 +55,11 @@ def total(values: Sequence[Decimal]) -> Decimal:
 def divide(above: Decimal, below: Decimal) -> Decimal:
     """The quotient; `below` is not zero."""
     return RATIO.divide(above, below)
+
+
+def seconds_of(time: timedelta) -> Decimal:
+    """A length of time in seconds, exactly."""
+    return divide(Decimal(time // timedelta(microseconds=1)), Decimal(1_000_000))
 
 
 def compounded(returns: Sequence[Decimal]) -> Decimal:

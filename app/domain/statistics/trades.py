@@ -9,7 +9,7 @@ from typing import Final
 from app.domain.instruments import Symbol
 from app.domain.money import EXACT, QUANTUM, ZERO, add, subtract
 from app.domain.orders import OrderId
-from app.domain.statistics.measures import Measure, Undefined, divide
+from app.domain.statistics.measures import Measure, Undefined, divide, seconds_of
 
 NO_TRADES: Final = Undefined("no order was closed")
 NO_LOSSES: Final = Undefined("no order was closed at a loss")
@@ -91,7 +91,7 @@ def trade_statistics(trades: Sequence[Trade]) -> TradeStatistics:
     profits = [trade.profit for trade in trades]
     wins = [profit for profit in profits if profit > ZERO]
     losses = [profit for profit in profits if profit < ZERO]
-    held = [_seconds(trade.holding_time) for trade in trades]
+    held = [seconds_of(trade.holding_time) for trade in trades]
     return TradeStatistics(
         count=len(trades),
         wins=len(wins),
@@ -115,7 +115,3 @@ def _average(amounts: Sequence[Decimal], otherwise: Undefined) -> Measure:
     if not amounts:
         return otherwise
     return EXACT.quantize(EXACT.divide(money_sum(amounts), Decimal(len(amounts))), QUANTUM)
-
-
-def _seconds(time: timedelta) -> Decimal:
-    return EXACT.divide(Decimal(time // timedelta(microseconds=1)), Decimal(1_000_000))

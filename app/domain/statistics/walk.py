@@ -11,7 +11,15 @@ from app.domain.orders import OrderId
 from app.domain.statistics.history import OpenOrder
 from app.domain.statistics.holding import Holding
 from app.domain.statistics.marks import TICK, Mark
-from app.domain.statistics.measures import ONE, RATIO, Measure, Undefined, divide, shown
+from app.domain.statistics.measures import (
+    ONE,
+    RATIO,
+    Measure,
+    Undefined,
+    divide,
+    seconds_of,
+    shown,
+)
 from app.domain.statistics.trades import Trade
 
 NO_MONEY: Final = Undefined("there was no money in the account")
@@ -164,8 +172,3 @@ class Walk:
             self.days.setdefault(on, Tally()),
             self.months.setdefault(on.replace(day=1), Tally()),
         )
-
-
-def seconds_of(time: timedelta) -> Decimal:
-    """A length of time in seconds, exactly."""
-    return divide(Decimal(time // timedelta(microseconds=1)), Decimal(1_000_000))
