@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from app.domain.books import Book
+from app.domain.candles import BYBIT_SPELLING
 from app.domain.instruments import Category, Symbol
 
 
@@ -25,15 +26,12 @@ class Channel(StrEnum):
     BOOK = "book"
 
 
-CANDLE_INTERVALS: Final = frozenset(
-    ("1", "3", "5", "15", "30", "60", "120", "240", "360", "720", "D", "W", "M")
-)
-"""Bybit's spelling: minutes, day, week, month."""
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class Topic:
-    """What can be followed: one kind of news about one symbol. Candles have an interval."""
+    """What can be followed: one kind of news about one symbol.
+
+    Candles have an interval, in Bybit's spelling.
+    """
 
     category: Category
     symbol: Symbol
@@ -42,7 +40,7 @@ class Topic:
 
     def __post_init__(self) -> None:
         is_candle = self.channel is Channel.CANDLE
-        assert (self.interval in CANDLE_INTERVALS) if is_candle else not self.interval
+        assert (self.interval in BYBIT_SPELLING.values()) if is_candle else not self.interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NewType
+from typing import NewType
 
 from app.domain.errors import Invalid, NotFound, Refused
 from app.domain.instruments import Symbol
@@ -12,11 +12,6 @@ from app.domain.users import UserId
 
 StrategyId = NewType("StrategyId", int)
 AssignmentId = NewType("AssignmentId", int)
-
-INTERVALS: Final = (
-    "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d", "1w", "1M",
-)  # fmt: skip
-"""Candle intervals of the venue; 1m is a minute and 1M is a month."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,10 +14,9 @@ from itertools import islice
 from typing import Any, Final, Protocol
 
 from app.domain.instruments import Category
-from app.domain.live import CANDLE_INTERVALS
 from app.replay.answers import ticker
 from app.replay.book import order_book, trades_between
-from app.replay.candles import DAY_MS, Candle, Interval
+from app.replay.candles import DAY_MS, LENGTHS_MS, Candle, Interval
 from app.replay.deep_books import Level
 from app.replay.market import Instrument
 from app.replay.ticks import BestPrices
@@ -284,7 +283,7 @@ def parse_name(name: str) -> tuple[str, str] | None:
     match name.split("."):
         case [("tickers" | "publicTrade") as kind, symbol]:
             return kind, symbol
-        case ["kline", interval, symbol] if interval in CANDLE_INTERVALS:
+        case ["kline", interval, symbol] if interval in LENGTHS_MS:
             return "kline", symbol
         case ["orderbook", depth, symbol] if depth in DEPTHS:
             return "orderbook", symbol

@@ -1,10 +1,11 @@
 """Assignments of strategies to symbols on the wire."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
-from app.domain.strategies import INTERVALS, Assignment
+from app.domain import candles
+from app.domain.strategies import Assignment
 from app.schemas.common import (
     AssignmentSymbol,
     Identifier,
@@ -14,15 +15,17 @@ from app.schemas.common import (
     SymbolOut,
 )
 
+_INTERVALS: Final = [interval.value for interval in candles.Interval]
+
 
 def _interval(text: str) -> str:
-    if text not in INTERVALS:
-        raise ValueError(f"expected one of {' '.join(INTERVALS)}")
+    if text not in _INTERVALS:
+        raise ValueError(f"expected one of {' '.join(_INTERVALS)}")
     return text
 
 
 Interval = Annotated[
-    str, AfterValidator(_interval), WithJsonSchema({"type": "string", "enum": list(INTERVALS)})
+    str, AfterValidator(_interval), WithJsonSchema({"type": "string", "enum": _INTERVALS})
 ]
 
 

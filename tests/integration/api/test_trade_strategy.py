@@ -1,5 +1,5 @@
 import pytest
-from app.domain.strategies import INTERVALS
+from app.domain.candles import Interval
 from tests.conftest import Person
 from tests.integration.api.test_conventions import assert_is_error
 from tests.integration.api.test_strategy import create as create_strategy
@@ -27,7 +27,7 @@ async def test_an_assignment_that_breaks_a_rule_is_422(
 
 async def test_a_strategy_is_assigned_at_every_venue_interval(ada: Person) -> None:
     strategy = await create_strategy(ada, name="s")
-    for interval in INTERVALS:
+    for interval in Interval:
         made = await create(
             ada, symbol=" fifteencharacte ", strategy_id=strategy["id"], timestamp=interval
         )
