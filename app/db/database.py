@@ -215,7 +215,7 @@ async def open_pool(
     finally:
         try:
             await asyncio.wait_for(pool.close(), timeout=5.0)
-        except (TimeoutError, *DRIVER_ERRORS):
+        except DRIVER_ERRORS:  # TimeoutError included
             pool.terminate()
 
 

@@ -19,17 +19,10 @@ from app.db.embedded.cluster import SUPERUSER
 from app.db.embedded.errors import EmbeddedPostgresError
 from app.db.embedded.launch import MAINTENANCE_DATABASE
 from app.db.embedded.places import Places
+from app.db.errors import DRIVER_ERRORS
 
 CONNECT_SECONDS_MAX: Final = 5.0
 HAS_PROCESS_TITLES: Final = Path("/proc/self/cmdline").exists()
-
-DRIVER_ERRORS: Final = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # a connection that died in the middle of a statement
-    OSError,
-    TimeoutError,
-)
 
 _WHO_ARE_YOU: Final = r"""
 SELECT current_setting('data_directory') AS data_directory,

@@ -20,7 +20,6 @@ from app.db.embedded.locks import Locks
 from app.db.embedded.log import ServerLog
 from app.db.embedded.places import Places
 from app.db.embedded.probe import (
-    DRIVER_ERRORS,
     HAS_PROCESS_TITLES,
     Answer,
     Busy,
@@ -29,6 +28,7 @@ from app.db.embedded.probe import (
     read_pid_file,
     server_processes,
 )
+from app.db.errors import DRIVER_ERRORS
 
 START_SECONDS_MAX: Final = 600.0
 """Crash recovery of a large database may take minutes; it is never cut short sooner."""

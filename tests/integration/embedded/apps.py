@@ -14,7 +14,7 @@ import asyncpg
 from app.core.config import PROJECT
 from app.db.address import DatabaseAddress
 from app.db.embedded import find_running
-from app.db.embedded.probe import DRIVER_ERRORS
+from app.db.errors import DRIVER_ERRORS
 
 IS_ROOT = os.geteuid() == 0
 

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 from app.db.embedded import EmbeddedPostgresError, embedded_postgres, find_running, remove_data
-from app.db.embedded.probe import DRIVER_ERRORS
+from app.db.errors import DRIVER_ERRORS
 from tests.integration.embedded.apps import (
     IS_ROOT,
     App,
