@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from app.db.errors import DatabaseBusy
 from app.domain.errors import Unavailable
 
 RESTART_SECONDS_MIN: Final = 1.0
@@ -78,7 +79,7 @@ async def _keep_running(name: str, job: Job, board: JobBoard) -> None:
         board.note(name, is_running=True)
         try:
             await job()
-        except Unavailable as error:  # the database comes and goes; where is of no interest
+        except (Unavailable, DatabaseBusy) as error:  # both pass; where is of no interest
             _log.warning("job interrupted", extra={"job": name, "reason": error.message})
         except Exception:  # noqa: BLE001 - logged, and the job is started again
             _log.exception("job failed", extra={"job": name})

@@ -1,7 +1,8 @@
 import asyncio
 
 import pytest
-from app.domain.errors import Unavailable
+from app.db.errors import RowLocked
+from app.domain.errors import GoblinError, Unavailable
 from app.jobs.supervisor import JobBoard, supervised
 
 
@@ -71,10 +72,11 @@ async def test_the_board_tells_which_jobs_run_and_which_wait_to_be_started_again
     assert all(state.age_seconds >= 0 for state in states.values())
 
 
-async def test_a_job_whose_database_went_away_is_a_line_and_not_a_traceback(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("error", [Unavailable("the database is away"), RowLocked()])
+async def test_a_job_whose_database_is_away_or_locked_is_a_line_and_not_a_traceback(
+    caplog: pytest.LogCaptureFixture, error: GoblinError
 ) -> None:
-    await fail_once(Unavailable("the database is away"))
+    await fail_once(error)
     (line,) = [record for record in caplog.records if record.name == "app.jobs.supervisor"]
     assert (line.levelname, line.exc_info) == ("WARNING", None)
-    assert line.__dict__["reason"] == "the database is away"
+    assert line.__dict__["reason"] == error.message
