@@ -80,7 +80,7 @@ class Hear(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What every connection is handed: clock, patience, chance, and whom to tell."""
 

@@ -97,7 +97,7 @@ class TickTrack(Track):
         return [*super().between(from_ms, minute_ms), *rest]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BestPriceTrack:
     """A file of best prices, which make no candles."""
 
@@ -108,7 +108,7 @@ class BestPriceTrack:
     prices: BestPriceFile
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BookTrack:
     """A file of whole order books, which make no candles either."""
 
