@@ -27,7 +27,7 @@ from app.http.slow_readers import TooSlow, in_time
 from app.services.market_feed import MarketFeed, Spell, Subscriber
 
 Reply = Callable[[Subscriber, str], Awaitable[str]]
-"""Does what a client's message says, and answers it. Raises ValueError for what is no message."""
+"""Does what a client's message says, and answers it."""
 
 UPDATE: Final = '{"type":"update","data":'
 
