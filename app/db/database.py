@@ -161,6 +161,9 @@ class Database:
             _log.debug("a dead connection was dropped")
 
     def _explained(self, error: BaseException) -> BaseException:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # it was the undoing that failed
+            return asyncio.CancelledError()
         explained = translate(error)
         if isinstance(explained, DatabaseUnavailable):
             _log.warning("database unavailable", extra={"reason": type(error).__name__})

@@ -1,0 +1,72 @@
+"""A server that neither answers nor hangs up, as behind a broken network, stops nobody's end."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import asyncpg
+import pytest
+from app.db.address import DatabaseAddress
+from app.db.database import Database, open_pool
+from app.jobs import tell_events
+from app.jobs.supervisor import supervised
+from app.services.event_feed import EventFeed
+from tests.conftest import CloneDatabase
+
+
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def test_a_transaction_that_cannot_be_undone_is_cancelled_all_the_same(
+    clone: CloneDatabase,
+) -> None:
+    """A job that was told of a database that is away instead would go on, and never end."""
+    async with open_pool(await clone(), size=1, command_seconds_max=0.5) as pool:
+        backend: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def work() -> None:
+            async with Database(pool).transaction() as conn:
+                backend.set_result(await conn.fetchval("SELECT pg_backend_pid()"))
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(work())
+        with frozen(await backend):
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+
+async def test_a_job_that_listens_ends_at_once(clone: CloneDatabase) -> None:
+    address = await clone()
+    job = partial(tell_events.run, address, EventFeed())
+    with ExitStack() as until_the_end:
+        async with asyncio.timeout(20), supervised({"tell_events": job}):
+            until_the_end.enter_context(frozen(await listener(address)))
+            began_at = time.monotonic()
+        assert time.monotonic() - began_at < 3
+
+
+async def listener(address: DatabaseAddress) -> int:
+    """The backend of whoever listens, once there is one."""
+    conn = await asyncpg.connect(**address.connect_arguments())
+    try:
+        while True:
+            pid: int | None = await conn.fetchval(
+                "SELECT pid FROM pg_stat_activity "
+                "WHERE datname = current_database() AND query LIKE 'LISTEN %' AND state = 'idle'"
+            )
+            if pid is not None:
+                return pid
+            await asyncio.sleep(0.05)
+    finally:
+        await conn.close()
