@@ -5,10 +5,12 @@ docs/settings.md is generated from the fields below.
 
 import re
 from decimal import Decimal
+from io import StringIO
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+from dotenv.parser import parse_stream
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -349,11 +351,36 @@ class Settings(BaseSettings):
 
 def load_settings(*, env_file: Path | None = PROJECT / ".env", **overrides: Any) -> Settings:
     """Read the environment, then .env; `overrides` win over both. Raises SettingsError."""
+    if env_file is not None and env_file.is_file():
+        _check_lines(env_file)
     try:
         return Settings(_env_file=env_file, **overrides)
     except ValidationError as error:
         lines = [_explain(problem["loc"], problem["msg"]) for problem in error.errors()]
         raise SettingsError("wrong configuration:\n" + "\n".join(lines)) from None
+
+
+def _check_lines(env_file: Path) -> None:
+    """Refuse a file of which a part would not count: a secret in it would be another one."""
+    try:
+        text = env_file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read {env_file}: {error.strerror}. Remedy: let the user who starts goblin "
+            "read it, or move it away"
+        ) from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{env_file} is not UTF-8 text: save it as such") from None
+    for binding in parse_stream(StringIO(text)):
+        if binding.error:
+            written = binding.original.string
+            before = written[: len(written) - len(written.lstrip())]  # empty lines are its own
+            line = binding.original.line + before.count("\n")
+            # Without the line itself, which may hold a secret.
+            raise SettingsError(
+                f"{env_file}, line {line}: expected KEY=value, for example "
+                "PORT=8001; quotes around a value have to be closed"
+            )
 
 
 def _explain(location: tuple[int | str, ...], message: str) -> str:

@@ -37,6 +37,29 @@ def test_a_wrong_value_stops_the_start_with_the_key_and_what_was_expected(
         load_settings(env_file=file)
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(b"PORT=8001\n\n\nJWT_SECRET_KEY: wordy\n", r"line 4: expected KEY=value"),
+     (b"DB_PASSWORD='wordy\nPORT=8001\n", r"line 1: expected KEY=value"),
+     ("DB_PASSWORD=wordy".encode("utf-16"), r"is not UTF-8 text")],
+)  # fmt: skip
+def test_an_env_file_of_which_a_part_would_not_count_stops_the_start_without_being_printed(
+    content: bytes, expected: str, tmp_path: Path
+) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match=expected) as failure:
+        load_settings(env_file=file)
+    assert str(file) in str(failure.value)
+    assert "wordy" not in str(failure.value)
+
+
+def test_an_env_file_that_cannot_be_read_stops_the_start() -> None:
+    unreadable = Path("/proc/self/mem")  # a file that not even root can read from its beginning
+    with pytest.raises(SettingsError, match="cannot read /proc/self/mem: Input/output error"):
+        load_settings(env_file=unreadable)
+
+
 @pytest.mark.parametrize("secret", [None, "short", "change_me", "a" * 64])
 def test_production_refuses_a_weak_secret_without_printing_it(secret: str | None) -> None:
     overrides = {} if secret is None else {"jwt_secret_key": secret}
