@@ -11,7 +11,7 @@ from app.domain.live import Channel
 from app.http.dependencies import ResourcesOf
 from app.http.routing import Router
 from app.schemas.common import QuoteSymbol, StandardResponse, whole_number
-from app.schemas.live import BookOut, TickerOut, TradesOut
+from app.schemas.live import BookOut, PublicTradesOut, TickerOut
 from app.services.live_market import (
     CategoryNotStreamed,
     LiveMarket,
@@ -64,11 +64,13 @@ async def get_trades(
     symbol: AskedSymbol,
     category: AskedCategory = Category.SPOT,
     limit: Annotated[int, Query(ge=1, le=200), BeforeValidator(whole_number)] = 50,
-) -> StandardResponse[TradesOut]:
+) -> StandardResponse[PublicTradesOut]:
     """Public trades since goblin follows them, the newest first; asking does, for a minute."""
     wanted = Symbol(symbol)
     live = await _live(resources).latest(wanted, category, Channel.TRADES)
-    return StandardResponse(data=TradesOut.of(live, symbol=wanted, category=category, limit=limit))
+    return StandardResponse(
+        data=PublicTradesOut.of(live, symbol=wanted, category=category, limit=limit)
+    )
 
 
 def _live(resources: ResourcesOf) -> LiveMarket:

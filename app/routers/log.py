@@ -21,10 +21,9 @@ from app.schemas.common import (
     Limit,
     Offset,
     StandardResponse,
-    SymbolOut,
     format_instant,
 )
-from app.schemas.log import LogCreate, LogList, LogOut
+from app.schemas.log import LogCreate, LoggedSymbols, LogList, LogOut
 from app.services.logs import add_entry
 
 router = Router(prefix="/log", tag="log")
@@ -96,11 +95,11 @@ async def list_logs(
 @router.endpoint("GET", "/symbols", summary="Logged symbols")
 async def list_log_symbols(
     user: CurrentUser, resources: ResourcesOf
-) -> StandardResponse[list[SymbolOut]]:
+) -> StandardResponse[LoggedSymbols]:
     """Every symbol the caller ever logged, sorted."""
     async with resources.db.connection() as conn:
         symbols = await logs.get_unique_log_symbols(conn, user_id=user.id)
-    return StandardResponse(data=list(symbols))
+    return StandardResponse(data=LoggedSymbols(list(symbols)))
 
 
 def _entry(entry: LogEntry) -> dict[str, object]:

@@ -125,13 +125,13 @@ class PublicTradeOut(BaseModel):
         )
 
 
-class TradesOut(LiveOut):
+class PublicTradesOut(LiveOut):
     """Public trades, the newest first."""
 
     trades: list[PublicTradeOut]
 
     @classmethod
-    def of(cls, live: Live, *, symbol: Symbol, category: Category, limit: int) -> "TradesOut":
+    def of(cls, live: Live, *, symbol: Symbol, category: Category, limit: int) -> "PublicTradesOut":
         """The wire form of the last trades."""
         assert isinstance(live.value, tuple), "trades were asked for"
         newest = live.value[: -limit - 1 : -1]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 from app.schemas.common import (
     Count,
@@ -46,3 +46,7 @@ class LogList(BaseModel):
     total_count: Count
     limit: int = Field(examples=[100])
     offset: int = Field(examples=[0])
+
+
+class LoggedSymbols(RootModel[list[SymbolOut]]):
+    """Every symbol that the user ever logged, sorted."""

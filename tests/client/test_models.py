@@ -41,7 +41,7 @@ MODELS = {
     "TradeStrategyOut": models.TradeStrategy,
     "UserOut": models.User,
     "WatchlistOut": models.WatchlistEntry,
-    "app__schemas__live__TradesOut": models.PublicTrades,
+    "PublicTradesOut": models.PublicTrades,
 }
 NEVER_NEEDED = {"token_type"}
 NOT_IN_SWAGGER = {models.Live, models.MarketUpdate}
