@@ -56,7 +56,6 @@ async def list_events(
     limit: Limit = 100,
     wait_seconds: Annotated[
         float,
-        BeforeValidator(plain_number),
         Query(
             ge=0,
             le=WAIT_SECONDS_MAX,
@@ -64,6 +63,7 @@ async def list_events(
             description="If there is nothing yet, answer as soon as there is, at the latest then.",
             examples=[0],
         ),
+        BeforeValidator(plain_number),
     ] = 0,
 ) -> Response:
     """The next events after a number, oldest first.

@@ -44,6 +44,15 @@ def references(node: object) -> Iterator[str]:
             yield from references(item)
 
 
+def members(node: object) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from node
+        node = list(node.values())
+    if isinstance(node, list):
+        for item in node:
+            yield from members(item)
+
+
 def validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
     whole = {**schema, "components": SCHEMA["components"]}
     return jsonschema_rs.validator_for(whole, validate_formats=True)
@@ -133,6 +142,14 @@ def test_every_answer_is_in_the_envelope_and_knows_no_null() -> None:
         seen |= found
         waiting += found
     assert "OrderOut" in seen
+
+
+def test_the_limits_of_a_parameter_stand_there_in_the_words_of_json_schema() -> None:
+    # Where a validator stands before the limit, pydantic writes ge and le, which say nothing.
+    own = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "allow_inf_nan"}
+    places = {name: operation["parameters"] for name, operation in operations()}
+    places |= SCHEMA["components"]["schemas"]
+    assert [name for name, place in places.items() if own & set(members(place))] == []
 
 
 def test_the_frameworks_own_words_are_nowhere() -> None:
