@@ -15,8 +15,8 @@ _REQUEST_HEADERS: Final = (
     "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-API-Key, X-Request-ID"
 )
 _READABLE: Final = (
-    b"Idempotent-Replayed, RateLimit, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, "
-    b"RateLimit-Reset, Retry-After, X-Process-Time, X-Request-ID"
+    b"Content-Disposition, Idempotent-Replayed, RateLimit, RateLimit-Limit, RateLimit-Policy, "
+    b"RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Process-Time, X-Request-ID"
 )
 _PREFLIGHT_SECONDS: Final = 600
 _NOT_LISTED: Final = "the origin of this page is not in CORS_ORIGINS"
