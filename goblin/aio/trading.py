@@ -1,6 +1,7 @@
 """Orders, and what is written down about trading: watchlist, log, strategies."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from goblin.aio.account import AsyncAccount
@@ -28,7 +29,11 @@ class AsyncTrading(AsyncAccount):
         client_order_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> Order:
-        """Buy at the venue's price of now."""
+        """Buy at the venue's price of now.
+
+        A `client_order_id` is an idempotency key that you know beforehand: sent again with
+        it, also by another process, the same order gets the first answer.
+        """
         call = change(
             "POST",
             "/order",
@@ -37,6 +42,8 @@ class AsyncTrading(AsyncAccount):
             quantity=amount(quantity, "quantity"),
             client_order_id=client_order_id,
         )
+        if client_order_id is not None and idempotency_key is None:
+            call = replace(call, idempotency_key=None)  # a random one would hide the order's own
         order: Order = await self._get(Order, call)
         return order
 

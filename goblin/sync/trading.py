@@ -2,6 +2,7 @@
 """Orders, and what is written down about trading: watchlist, log, strategies."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from goblin.calls import Amount, Instant, Pages, amount, change, credential_change, get, path_part
@@ -29,7 +30,11 @@ class Trading(Account):
         client_order_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> Order:
-        """Buy at the venue's price of now."""
+        """Buy at the venue's price of now.
+
+        A `client_order_id` is an idempotency key that you know beforehand: sent again with
+        it, also by another process, the same order gets the first answer.
+        """
         call = change(
             "POST",
             "/order",
@@ -38,6 +43,8 @@ class Trading(Account):
             quantity=amount(quantity, "quantity"),
             client_order_id=client_order_id,
         )
+        if client_order_id is not None and idempotency_key is None:
+            call = replace(call, idempotency_key=None)  # a random one would hide the order's own
         order: Order = self._get(Order, call)
         return order
 

@@ -51,6 +51,23 @@ async def test_a_deposit_that_was_given_up_can_be_repeated_with_its_key_and_coun
     assert user.balance == (await shaky.me()).balance == 1_000_005
 
 
+async def test_a_bot_that_was_killed_buys_again_by_its_own_order_id_and_has_bought_once(
+    proxy: Proxy, shaky: goblin.AsyncClient, url: str, somebody: Person
+) -> None:
+    proxy.cut_after = lambda _: 0
+    with pytest.raises(goblin.ConnectionLost, match=r"broke during POST /order .*: ask again"):
+        await shaky.buy("BTCUSDT", "0.5", client_order_id="monday-1")
+    async with goblin.AsyncClient(url, api_key=token_of(somebody)) as restarted:
+        order = await restarted.buy("BTCUSDT", "0.5", client_order_id="monday-1")
+        assert await restarted.orders().all() == (order,)
+        await restarted.close_order("BTCUSDT")
+        assert await restarted.buy("BTCUSDT", "0.50", client_order_id="monday-1") == order
+        with pytest.raises(goblin.Invalid) as refused:
+            await restarted.buy("BTCUSDT", "0.6", client_order_id="monday-1")
+        assert refused.value.code == "idempotency_key_reused"
+        assert len(await restarted.orders().all()) == 1
+
+
 async def test_an_event_stream_that_breaks_anywhere_misses_nothing_and_repeats_nothing(
     proxy: Proxy, shaky: goblin.AsyncClient, url: str, somebody: Person
 ) -> None:
