@@ -15,7 +15,7 @@ import secrets
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 import uvloop
@@ -32,7 +32,7 @@ from app.db.migrate import MigrationError, info, migrate, validate
 from app.db.reach import DatabaseNotUsable
 from app.domain.errors import GoblinError
 from app.domain.ids import ID_MAX
-from app.domain.instruments import Category, is_tradeable, normalize_symbol
+from app.domain.instruments import Category, Symbol, is_tradeable, normalize_symbol
 from app.domain.ledger import TransferId, TransferMissing
 from app.domain.money import format_amount
 from app.http.reference import errors_markdown, settings_markdown
@@ -43,10 +43,8 @@ from app.services.corrections import reverse
 from app.serving import UsageError, serve
 from app.workers import WORKERS_MAX, serve_as_worker, serve_with_workers
 
-if TYPE_CHECKING:
-    from app.replay.recorder import Recorder
-
 RECORDED_MINUTES_MAX: Final = 60 * 24 * 366
+REASON_CHARACTERS_MAX: Final = 1000
 MIGRATIONS: Final = PROJECT / "db" / "migration"
 
 
@@ -142,8 +140,18 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run, parser=command)
     add_arguments(made["backfill"])
     made["reverse"].add_argument("transfer_id", type=int, metavar="TRANSFER_ID")
-    made["reverse"].add_argument("--reason", required=True, help="why, for the user to read")
+    made["reverse"].add_argument(
+        "--reason", required=True, type=_reason, help="why, for the user to read"
+    )
     return parser
+
+
+def _reason(text: str) -> str:
+    if not text.strip() or not text.isprintable() or len(text) > REASON_CHARACTERS_MAX:
+        raise argparse.ArgumentTypeError(
+            f"expected a line of text, at most {REASON_CHARACTERS_MAX} characters"
+        )
+    return text
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -180,16 +188,17 @@ def _configure_logging(settings: Settings, *, is_demo: bool) -> None:
 
 
 def _record(options: argparse.Namespace) -> int:
-    from app.replay.recorder import record  # noqa: PLC0415 - only recording needs it
+    from app.replay.recorder import Recorder, record  # noqa: PLC0415 - only recording needs it
 
+    symbols = _symbols_to_record(options)
     settings = load_settings()
     configure_logging(level="WARNING", style=settings.log_format)
     url = settings.bybit_stream_url or stream_url_of(settings.bybit_base_url)
     if url is None:
         raise UsageError("which stream belongs to BYBIT_BASE_URL? Set BYBIT_STREAM_URL")
-    recorder = _recorder(options)
+    category = Category(options.category)
 
-    async def run() -> None:
+    async def run(recorder: Recorder) -> None:
         until = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -206,29 +215,24 @@ def _record(options: argparse.Namespace) -> int:
         print(f"recording {host} to {options.to}", flush=True)
         await record(recorder, url, until=until, progress=progress)
 
-    uvloop.run(run())
+    try:
+        recorder = Recorder(symbols, category=category, folder=options.to, now_ms=wall_clock_ms)
+        uvloop.run(run(recorder))
+    except OSError as error:
+        raise UsageError(f"cannot write to {options.to}: {error.strerror}") from None
     for symbol, path in recorder.paths.items():
         print(f"{path}: {recorder.counts[symbol]:,} frames")
     return 0 if all(recorder.counts.values()) else 1
 
 
-def _recorder(options: argparse.Namespace) -> "Recorder":
-    from app.replay.recorder import Recorder  # noqa: PLC0415 - as above
-
-    wrong = [text for text in options.symbols if not is_tradeable(normalize_symbol(text))]
+def _symbols_to_record(options: argparse.Namespace) -> list[Symbol]:
+    symbols = list(dict.fromkeys(normalize_symbol(text) for text in options.symbols))
+    wrong = [symbol for symbol in symbols if not is_tradeable(symbol)]
     if wrong:
         raise UsageError(f"{', '.join(wrong)}: no symbol is spelled so; expected BTCUSDT ETHUSDT")
     if options.minutes is not None and not 0 < options.minutes <= RECORDED_MINUTES_MAX:
         raise UsageError(f"--minutes: expected a number above 0, at most {RECORDED_MINUTES_MAX}")
-    try:
-        return Recorder(
-            list(dict.fromkeys(normalize_symbol(text) for text in options.symbols)),
-            category=Category(options.category),
-            folder=options.to,
-            now_ms=wall_clock_ms,
-        )
-    except OSError as error:
-        raise UsageError(f"cannot write to {options.to}: {error.strerror}") from None
+    return symbols
 
 
 def _migrate(options: argparse.Namespace) -> None:

@@ -36,6 +36,7 @@ class Recorder:
         self._last_ms = 0
         self.paths = {symbol: folder / f"bybit_{category}_{symbol}{SUFFIX}" for symbol in symbols}
         self.counts = dict.fromkeys(self.paths, 0)
+        self._heard: dict[Symbol, list[str]] = {symbol: [] for symbol in self.paths}
         self._files = ExitStack()
         folder.mkdir(parents=True, exist_ok=True)
         for path in self.paths.values():
@@ -67,17 +68,23 @@ class Recorder:
         said = _SAID_MS.search(raw)
         self._last_ms = max(self._last_ms, int(said[1]) if said else self._now_ms())
         # A line break can only be white space between the parts of a JSON text.
-        self._open[symbol].write(f"{self._last_ms} {' '.join(raw.splitlines())}\n")
+        self._heard[symbol].append(f"{self._last_ms} {' '.join(raw.splitlines())}\n")
         self.counts[symbol] += 1
 
     def flush(self) -> None:
-        """Hand everything to the operating system."""
-        for file in self._open.values():
+        """Hand everything to the operating system. Raises OSError.
+
+        Not while it is heard: who reads the stream would take it for a broken connection.
+        """
+        for symbol, file in self._open.items():
+            file.writelines(self._heard[symbol])
+            self._heard[symbol].clear()
             file.flush()
 
     def close(self) -> None:
         """Write the rest and close the files; one without a frame could not be replayed."""
-        self._files.close()
+        with self._files:
+            self.flush()
         for path in self.paths.values():
             if path.exists() and path.stat().st_size == 0:
                 path.unlink()

@@ -7,6 +7,7 @@ from asyncio.subprocess import PIPE
 from decimal import Decimal
 
 import pytest
+from app.__main__ import main
 from app.core.config import PROJECT
 from app.db.connection import Connection
 from app.db.dao import users
@@ -204,3 +205,12 @@ async def test_the_owner_reverses_on_the_command_line_and_the_user_reads_it(
         1, f"goblin: transfer {wrong} was reversed already, by transfer {newest['transfer_id']}\n",
     )  # fmt: skip
     await eve.client.aclose()
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "two\nlines", "half a character \udcff", "x" * 1001])
+def test_a_reason_that_nobody_can_read_reverses_nothing(
+    reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["reverse", "1", "--reason", reason])
+    assert "argument --reason: expected a line of text" in capsys.readouterr().err

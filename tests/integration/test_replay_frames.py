@@ -297,10 +297,26 @@ def test_the_command_refuses_what_it_cannot_record(
     assert not (tmp_path / "new").exists()
 
 
-def test_the_command_says_where_it_cannot_write(
+def test_a_folder_that_cannot_be_written_is_said_without_a_traceback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    folder = tmp_path / "file" / "folder"
-    assert main(["record", "BTCUSDT", "--to", str(folder)]) == 1
-    assert f"cannot write to {folder}: Not a directory" in capsys.readouterr().err
+    assert main(["record", "BTCUSDT", "--to", str(tmp_path / "file")]) == 1
+    assert capsys.readouterr().err == f"goblin: cannot write to {tmp_path / 'file'}: File exists\n"
+
+
+async def test_a_recording_that_fills_the_disk_ends_and_says_so(tmp_path: Path) -> None:
+    async with replay_exchange() as exchange:
+        exchange.clock.set_speed(50)
+        arguments = [sys.executable, "-m", "app", "record", "BTCUSDT", "--to", str(tmp_path)]
+        child = await asyncio.create_subprocess_exec(
+            *("bash", "-c", 'trap "" XFSZ; ulimit -f 8; exec "$@"', "bash", *arguments),
+            cwd=PROJECT,
+            env={**os.environ, "BYBIT_BASE_URL": exchange.base_url, "JWT_SECRET_KEY": ""},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(30):
+            _, errors = await child.communicate()
+    assert child.returncode == 1
+    assert f"goblin: cannot write to {tmp_path}: File too large\n" in errors.decode()
+    assert "Traceback" not in errors.decode()
