@@ -173,13 +173,19 @@ def _sample(error: type[GoblinError]) -> GoblinError:
     return error(*arguments.args, **arguments.kwargs)
 
 
+_EXAMPLES: Final[dict[type[GoblinError], Json]] = {}
+"""Made once for all routes: most errors are those of many."""
+
+
 def _example_of(error: type[GoblinError]) -> Json:
-    example: Json = json.loads(goblin_error_body(_sample(error), EXAMPLE_REQUEST_ID))
-    if error is Invalid:
-        example["detail"] = [
-            {"loc": ["body", "quantity"], "msg": "expected more than 0", "type": "value_error"}
-        ]
-    return example
+    if error not in _EXAMPLES:
+        example: Json = json.loads(goblin_error_body(_sample(error), EXAMPLE_REQUEST_ID))
+        if error is Invalid:
+            example["detail"] = [
+                {"loc": ["body", "quantity"], "msg": "expected more than 0", "type": "value_error"}
+            ]
+        _EXAMPLES[error] = example
+    return _EXAMPLES[error]
 
 
 def _complete(schema: Json) -> None:

@@ -111,7 +111,7 @@ class Router(APIRouter):
                     methods=[method],
                     summary=summary,
                     operation_id=function.__name__,
-                    responses=responses,
+                    responses=responses if spelling == path else None,  # they describe it
                     response_model_exclude_none=True,
                     openapi_extra={
                         **(openapi_extra or {}),
