@@ -1,7 +1,9 @@
 """What tests stand on: one real PostgreSQL, the replay exchange on a real socket, the app."""
 
+import importlib
 import itertools
 import os
+import pkgutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
@@ -10,6 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import app.db.dao
+import app.domain
+import app.services
 import asyncpg
 import httpx
 import hypothesis
@@ -36,7 +41,9 @@ from tests.unproven import unproven
 
 SHARED_DATA = PROJECT.parent / "shared" / "data"
 LONG = {"test_stateful_model", "test_schemathesis", "test_kill_loop", "test_bench"}
-REPETITIVE = {"test_stateful_model", "test_bank", "test_cancelled_clients", "test_bench"}
+COUNTED = {"unit", "integration"}
+REPETITIVE = {"test_bench"}
+TRACER = pytest.StashKey[Any]()
 SECRET = "a secret of the tests, long enough for HS256"
 _numbers = itertools.count(1)
 # How long examples take to be made says how busy the machine is, not what is wrong. Whoever works
@@ -63,19 +70,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    """Count no coverage of what does the same many times over: it costs half as much again.
+def pytest_collection(session: pytest.Session) -> Generator[None]:
+    """Import under coverage what it counts, and from then on count in `pytest_runtest_call` alone.
 
-    Other threads go on being counted, and so does whatever they do for other tests.
+    Tracing makes Python half as slow again, and most of what runs here is never counted: the
+    collecting, the libraries and the fixtures.
     """
-    if item.path.parent.name != "contract" and item.path.stem not in REPETITIVE:
+    session.config.stash[TRACER] = sys.gettrace()
+    if session.config.stash[TRACER] is not None:
+        for package in (app.domain, app.db.dao, app.services):
+            for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+                importlib.import_module(module.name)
+        sys.settrace(None)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Count coverage of tests that are about the code itself, and do each thing once.
+
+    Other threads are always counted, whatever they do for other tests.
+    """
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    if folder not in COUNTED or item.path.stem in REPETITIVE:
         return (yield)
-    tracer = sys.gettrace()
-    sys.settrace(None)
+    sys.settrace(item.config.stash[TRACER])
     try:
         return (yield)
     finally:
-        sys.settrace(tracer)
+        sys.settrace(None)
 
 
 @pytest.fixture(scope="session")

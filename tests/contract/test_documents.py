@@ -1,3 +1,4 @@
+import functools
 import inspect
 import re
 from collections import defaultdict
@@ -18,8 +19,6 @@ from app.main import ROUTERS, create_app
 from app.routers.candles import FORMATS
 from fastapi.routing import APIRoute
 
-SCHEMA = create_app(Settings(_env_file=None)).openapi()
-MADE = documents()
 ROUTES = [
     route
     for router in ROUTERS
@@ -27,9 +26,21 @@ ROUTES = [
     if isinstance(route, APIRoute) and route.include_in_schema
 ]
 
+pytestmark = pytest.mark.xdist_group("documents")  # they are made once a process
+
+
+@functools.cache
+def described() -> dict[str, Any]:
+    return create_app(Settings(_env_file=None)).openapi()
+
+
+@functools.cache
+def made() -> dict[str, str]:
+    return documents()
+
 
 def operations() -> Iterator[tuple[str, dict[str, Any]]]:
-    for path, methods in SCHEMA["paths"].items():
+    for path, methods in described()["paths"].items():
         for method, operation in methods.items():
             yield f"{method.upper()} {path}", operation
 
@@ -54,30 +65,30 @@ def members(node: object) -> Iterator[str]:
 
 
 def validator(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    whole = {**schema, "components": SCHEMA["components"]}
+    whole = {**schema, "components": described()["components"]}
     return jsonschema_rs.validator_for(whole, validate_formats=True)
 
 
-@pytest.mark.parametrize("name", MADE)
-def test_a_document_made_from_the_code_is_the_one_that_is_committed(name: str) -> None:
-    file = PROJECT / name
-    assert file.is_file(), f"{name} is missing: run python -m app docs"
-    assert file.read_text(encoding="utf-8") == MADE[name], f"{name}: run python -m app docs"
+def test_every_document_made_from_the_code_is_the_one_that_is_committed() -> None:
+    for name, text in made().items():
+        file = PROJECT / name
+        assert file.is_file(), f"{name} is missing: run python -m app docs"
+        assert file.read_text(encoding="utf-8") == text, f"{name}: run python -m app docs"
 
 
 def test_every_route_is_described_and_named_by_its_function() -> None:
-    described = dict(operations())
-    assert len(described) == len(ROUTES) > 30
+    by_name = dict(operations())
+    assert len(by_name) == len(ROUTES) > 30
     for route in ROUTES:
         method = min(route.methods or {"none"})
-        operation = described[f"{method} {route.path_format}"]
+        operation = by_name[f"{method} {route.path_format}"]
         assert operation["operationId"] == route.endpoint.__name__
         assert operation["summary"]
         assert operation["description"] == inspect.getdoc(route.endpoint)
-        assert operation["tags"][0] in {tag["name"] for tag in SCHEMA["tags"]}
-    names = [operation["operationId"] for operation in described.values()]
+        assert operation["tags"][0] in {tag["name"] for tag in described()["tags"]}
+    names = [operation["operationId"] for operation in by_name.values()]
     assert len(set(names)) == len(names)
-    assert all(tag["description"] for tag in SCHEMA["tags"])
+    assert all(tag["description"] for tag in described()["tags"])
 
 
 def test_every_schema_has_a_name_of_its_own_that_a_generated_client_can_bear() -> None:
@@ -98,7 +109,7 @@ def test_every_example_fits_the_schema_that_it_stands_beside() -> None:
         ]
         for content in contents:
             examples = [
-                SCHEMA["components"]["examples"][shown["$ref"].rpartition("/")[2]]["value"]
+                described()["components"]["examples"][shown["$ref"].rpartition("/")[2]]["value"]
                 for shown in content.get("examples", {}).values()
             ] or [content["example"]]
             for example in examples:
@@ -129,14 +140,14 @@ def test_every_answer_is_in_the_envelope_and_knows_no_null() -> None:
             assert kind == "application/json"
             model = content["schema"]["$ref"].rpartition("/")[2]
             if name != "POST /auth/token" or status != "200":
-                members = SCHEMA["components"]["schemas"][model]
+                members = described()["components"]["schemas"][model]
                 assert "status" in members["required"], (name, status)
                 expected = "success" if status < "300" else "error"
                 assert members["properties"]["status"]["const"] == expected
             seen.add(model)
     waiting = list(seen)
     while waiting:
-        model = SCHEMA["components"]["schemas"][waiting.pop()]
+        model = described()["components"]["schemas"][waiting.pop()]
         assert '"null"' not in str(model).replace("'", '"'), model
         found = {reference.rpartition("/")[2] for reference in references(model)} - seen
         seen |= found
@@ -153,8 +164,8 @@ def test_the_limits_of_a_parameter_stand_there_in_the_words_of_json_schema() -> 
 
 
 def test_the_frameworks_own_words_are_nowhere() -> None:
-    assert "HTTPValidationError" not in MADE["swagger.yaml"]
-    assert "Body_" not in MADE["swagger.yaml"]
+    assert "HTTPValidationError" not in made()["swagger.yaml"]
+    assert "Body_" not in made()["swagger.yaml"]
 
 
 OF_THE_OWNER: set[type[GoblinError]] = {TransferMissing, TransferNotReversible, TransferReversed}
@@ -162,14 +173,14 @@ OF_THE_OWNER: set[type[GoblinError]] = {TransferMissing, TransferNotReversible, 
 
 
 def test_every_error_that_goblin_can_raise_is_declared_by_a_route() -> None:
-    undeclared = set(error_classes()) - set(answerable(SCHEMA)) - set(STATUS_OF) - OF_THE_OWNER
+    undeclared = set(error_classes()) - set(answerable(described())) - set(STATUS_OF) - OF_THE_OWNER
     assert not undeclared, "declare it in errors=, or delete it"
 
 
 def test_a_code_means_one_thing_and_every_code_is_explained() -> None:
     texts: dict[str, set[str]] = defaultdict(set)
     classes: dict[tuple[str, int], list[type[GoblinError]]] = defaultdict(list)
-    for error in answerable(SCHEMA):
+    for error in answerable(described()):
         texts[error.code].add(example_message(error))
         if "code" in vars(error):  # else it is a kind of its parent, with the same meaning
             classes[error.code, status_of(error)].append(error)
@@ -177,7 +188,7 @@ def test_a_code_means_one_thing_and_every_code_is_explained() -> None:
     assert all(len(said) == 1 for said in texts.values()), texts
     assert all(len(same) == 1 for same in classes.values()), classes
 
-    written = set(re.findall(r"^\| `([a-z_0-9]+)` \|", MADE["docs/errors.md"], re.MULTILINE))
+    written = set(re.findall(r"^\| `([a-z_0-9]+)` \|", made()["docs/errors.md"], re.MULTILINE))
     kinds = {kind.code for kind in STATUS_OF} - texts.keys() | {e.code for e in OF_THE_OWNER}
     for file in (PROJECT / "app").rglob("*.py"):
         if "replay" in file.parts:
