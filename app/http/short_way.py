@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi._compat import ModelField
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
@@ -202,16 +202,6 @@ class ShortWays:
                     }
                 return way
         return None
-
-
-def prepare_routes(app: FastAPI) -> None:
-    """Have FastAPI work out its routes at the start.
-
-    It does so for the first request that it sees, which most do not let it any more, and for a
-    fifth of a second in which nobody is served.
-    """
-    for route in app.router.routes:
-        route.matches({"type": "http", "method": "GET", "path": "/", "root_path": ""})
 
 
 def _first(path: str) -> str:
