@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import asyncpg
 import httpx
-import pytest
 import pytest_asyncio
 from app.domain.registration import Registration, RegistrationMode
 from app.replay import ReplayExchange
@@ -59,9 +58,9 @@ async def test_who_is_no_administrator_reaches_no_route_of_theirs(
         assert_is_error(await bob.client.request(other, path), 405, "method_not_allowed")
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "cursor=0", "cursor=x", "limit=x"])
-async def test_a_page_of_users_that_means_nothing_is_422(owner: Person, query: str) -> None:
-    assert_is_error(await owner.client.get(f"/admin/users?{query}"), 422, "validation_error")
+async def test_a_page_of_users_that_means_nothing_is_422(owner: Person) -> None:
+    for query in ("limit=0", "limit=1001", "cursor=0", "cursor=x", "limit=x"):
+        assert_is_error(await owner.client.get(f"/admin/users?{query}"), 422, "validation_error")
 
 
 async def test_nobody_who_does_not_exist_is_disabled_or_enabled(owner: Person) -> None:

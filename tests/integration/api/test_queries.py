@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from app.core.config import Settings
-from app.main import create_app
 from tests.conftest import Installation, Person, make_administrator
 from tests.contract.hostile import Operation, operations
 from tests.integration.api.test_conventions import assert_is_error
@@ -14,8 +12,8 @@ from tests.integration.api.test_conventions import assert_is_error
 NAMES = ("from", "to", "as_of")
 
 
-def asked() -> Iterator[tuple[Operation, str]]:
-    for operation in operations(create_app(Settings(_env_file=None)).openapi()):
+def asked(running: Installation) -> Iterator[tuple[Operation, str]]:
+    for operation in operations(running.app.openapi()):
         for parameter in operation.parameters("query"):
             if parameter["name"] in NAMES:
                 yield operation, parameter["name"]
@@ -34,9 +32,9 @@ def asked() -> Iterator[tuple[Operation, str]]:
     ],
 )
 async def test_an_instant_that_cannot_be_read_is_422_which_names_it_and_says_what_can(
-    ada: Person, spelled: str, advice: str
+    installation: Installation, ada: Person, spelled: str, advice: str
 ) -> None:
-    queries = list(asked())
+    queries = list(asked(installation))
     assert len(queries) >= 9, "they were found"
     for operation, name in queries:
         refused = await ada.client.get(f"{operation.url()}&{name}={spelled}".replace("?&", "?"))
