@@ -37,17 +37,9 @@ async def check_usable(address: DatabaseAddress) -> None:
     A database that does not exist is not created: a mistyped DB_NAME would begin an empty
     installation beside the real one, and nobody would see why everything is gone.
     """
-    try:
-        connection = await asyncpg.connect(
-            **address.connect_arguments(), timeout=CONNECT_SECONDS_MAX, statement_cache_size=0
-        )
-    except DRIVER_ERRORS as error:
-        raise _explained(address, error) from error
-    try:
+    async with _reached(address) as connection:
         version = connection.get_server_version().major
         is_standby = await connection.fetchval("SELECT pg_is_in_recovery()")
-    finally:
-        await connection.close()
     if version < VERSION_MIN:
         raise DatabaseNotUsable(
             address,
@@ -152,16 +144,8 @@ async def check_room(
 
     `others` are the connections that each opens besides.
     """
-    try:
-        connection = await asyncpg.connect(
-            **address.connect_arguments(), timeout=CONNECT_SECONDS_MAX, statement_cache_size=0
-        )
-    except DRIVER_ERRORS as error:
-        raise _explained(address, error) from error
-    try:
+    async with _reached(address) as connection:
         room = int(await connection.fetchval("SELECT current_setting('max_connections')"))
-    finally:
-        await connection.close()
     wanted = processes * (pool_size + others)
     if wanted > room:
         raise DatabaseNotUsable(
@@ -170,6 +154,28 @@ async def check_room(
             f"and it allows {room} (max_connections)",
             remedy=f"fewer --workers, or DB_POOL_SIZE={max(2, room // processes - others)}",
         )
+
+
+@asynccontextmanager
+async def _reached(address: DatabaseAddress) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to ask something.
+
+    Raises DatabaseNotUsable, also for what is asked: a pooler lets goblin in and then has no
+    server.
+    """
+    try:
+        connection = await asyncpg.connect(
+            **address.connect_arguments(),
+            timeout=CONNECT_SECONDS_MAX,
+            command_timeout=CONNECT_SECONDS_MAX,
+            statement_cache_size=0,
+        )
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+    except DRIVER_ERRORS as error:
+        raise _explained(address, error) from error
 
 
 def _explained(address: DatabaseAddress, error: BaseException) -> DatabaseNotUsable:

@@ -91,6 +91,56 @@ async def test_something_else_that_listens_there_is_told_apart(own: DatabaseAddr
     assert "cannot be reached" in text
 
 
+def message(kind: bytes, content: bytes) -> bytes:
+    return kind + (len(content) + 4).to_bytes(4, "big") + content
+
+
+WELCOME = (
+    message(b"R", bytes(4)) + message(b"S", b"server_version\x0016.4\x00") + message(b"Z", b"I")
+)
+SSL_REQUEST = (80877103).to_bytes(4, "big")
+NO_SERVER = message(b"E", b"SFATAL\x00VFATAL\x00C08P01\x00Mserver login failed\x00\x00")
+
+
+async def startup(reader: asyncio.StreamReader) -> bytes:
+    length = int.from_bytes(await reader.readexactly(4), "big")
+    return await reader.readexactly(length - 4)
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (NO_SERVER, "server login failed"),
+        (b"", "it does not let goblin in (connection was closed"),
+        (None, "cannot be reached (no answer within"),
+    ],
+)
+async def test_a_pooler_without_a_server_is_told_like_a_server_that_is_away(
+    own: DatabaseAddress,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: bytes | None,
+    problem: str,
+) -> None:
+    monkeypatch.setattr("app.db.reach.CONNECT_SECONDS_MAX", 1.0)
+    is_over = asyncio.Event()
+
+    async def let_in(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await startup(reader) == SSL_REQUEST:
+            writer.write(b"N")
+        writer.write(WELCOME)
+        await reader.read(1)
+        if answer is None:
+            await is_over.wait()
+        else:
+            writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(let_in, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        assert problem in await complaint(replace(own, port=port))
+        is_over.set()
+
+
 async def test_workers_that_could_ask_for_more_connections_than_there_are_do_not_start(
     own: DatabaseAddress,
 ) -> None:
