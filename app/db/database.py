@@ -24,6 +24,7 @@ from app.db.errors import (
     RowLocked,
     translate,
 )
+from app.db.reach import not_usable
 
 __all__ = [
     "Database",
@@ -179,7 +180,8 @@ async def open_database(
 ) -> AsyncIterator[Database]:
     """A pool on the database for as long as the block runs.
 
-    `acquired` is told how many seconds each wait for a connection took.
+    `acquired` is told how many seconds each wait for a connection took. Raises
+    DatabaseNotUsable.
     """
     async with open_pool(address, size=pool_size) as pool:
         yield Database(pool, acquired=acquired)
@@ -193,26 +195,32 @@ async def open_pool(
     connection_class: type[asyncpg.Connection] = asyncpg.Connection,
     command_seconds_max: float = COMMAND_SECONDS_MAX,
 ) -> AsyncIterator[asyncpg.Pool]:
-    """What a Database is made of; the last two are for tests that let connections fail."""
-    pool = await asyncpg.create_pool(
-        **address.connect_arguments(),
-        connection_class=connection_class,
-        min_size=min(2, size),
-        max_size=size,
-        timeout=CONNECT_SECONDS_MAX,
-        command_timeout=command_seconds_max,
-        max_inactive_connection_lifetime=300.0,
-        reset=_keep_session,
-        server_settings={
-            "application_name": "goblin",
-            "timezone": "UTC",
-            "lock_timeout": f"{LOCK_SECONDS_MAX}s",
-            # A connection keeps the plans that it made when its tables were nearly empty. To
-            # read all of such a table is quickest then, and slower with every order after.
-            "enable_seqscan": "off",
-            "jit": "off",  # before PostgreSQL 18 what cannot be helped would count as costly
-        },
-    )
+    """What a Database is made of; the last two are for tests that let connections fail.
+
+    Raises DatabaseNotUsable.
+    """
+    try:
+        pool = await asyncpg.create_pool(
+            **address.connect_arguments(),
+            connection_class=connection_class,
+            min_size=min(2, size),
+            max_size=size,
+            timeout=CONNECT_SECONDS_MAX,
+            command_timeout=command_seconds_max,
+            max_inactive_connection_lifetime=300.0,
+            reset=_keep_session,
+            server_settings={
+                "application_name": "goblin",
+                "timezone": "UTC",
+                "lock_timeout": f"{LOCK_SECONDS_MAX}s",
+                # A connection keeps the plans that it made when its tables were nearly empty. To
+                # read all of such a table is quickest then, and slower with every order after.
+                "enable_seqscan": "off",
+                "jit": "off",  # before PostgreSQL 18 what cannot be helped would count as costly
+            },
+        )
+    except DRIVER_ERRORS as error:
+        raise not_usable(address, error) from error
     try:
         yield pool
     finally:

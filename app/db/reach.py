@@ -64,7 +64,7 @@ async def create_missing(address: DatabaseAddress) -> None:
     except asyncpg.InvalidCatalogNameError:
         await _create(address)
     except DRIVER_ERRORS as error:
-        raise _explained(address, error) from error
+        raise not_usable(address, error) from error
     else:
         await connection.close()
 
@@ -175,10 +175,11 @@ async def _reached(address: DatabaseAddress) -> AsyncIterator[asyncpg.Connection
         finally:
             connection.terminate()
     except DRIVER_ERRORS as error:
-        raise _explained(address, error) from error
+        raise not_usable(address, error) from error
 
 
-def _explained(address: DatabaseAddress, error: BaseException) -> DatabaseNotUsable:
+def not_usable(address: DatabaseAddress, error: BaseException) -> DatabaseNotUsable:
+    """What to say of a driver's error."""
     match error:
         case asyncpg.InvalidCatalogNameError():
             problem = f'there is no database "{address.database}"'

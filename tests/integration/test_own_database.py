@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from app.db.address import DatabaseAddress
+from app.db.database import open_database
 from app.db.embedded import TcpAccess, embedded_postgres, remove_data
 from app.db.reach import DatabaseNotUsable, check_room, check_usable
 
@@ -139,6 +140,17 @@ async def test_a_pooler_without_a_server_is_told_like_a_server_that_is_away(
         port = server.sockets[0].getsockname()[1]
         assert problem in await complaint(replace(own, port=port))
         is_over.set()
+
+
+async def test_a_role_that_may_not_fill_its_pool_is_told_so(own: DatabaseAddress) -> None:
+    admin = await asyncpg.connect(**own.connect_arguments())
+    await admin.execute("CREATE ROLE lonely LOGIN PASSWORD 'right horse' CONNECTION LIMIT 1")
+    await admin.close()
+    lonely = replace(own, user="lonely")
+    await check_usable(lonely)
+    with pytest.raises(DatabaseNotUsable, match='too many connections for role "lonely"'):
+        async with open_database(lonely, pool_size=2):
+            pass
 
 
 async def test_workers_that_could_ask_for_more_connections_than_there_are_do_not_start(
