@@ -388,4 +388,4 @@ def _explain(location: tuple[int | str, ...], message: str) -> str:
     if not location:
         return f"  {text}"
     key = str(location[0]).upper()
-    return f"  {key}: {text[:1].lower()}{text[1:]} (environment or .env)"
+    return f"  {key}: {text} (environment or .env)"

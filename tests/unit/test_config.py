@@ -60,6 +60,11 @@ def test_an_env_file_that_cannot_be_read_stops_the_start() -> None:
         load_settings(env_file=unreadable)
 
 
+def test_what_was_expected_is_spelled_as_it_was_said() -> None:
+    with pytest.raises(SettingsError, match="BYBIT_BASE_URL: URL scheme should be 'http' or"):
+        load_settings(env_file=None, bybit_base_url="ftp://api.bybit.com")
+
+
 @pytest.mark.parametrize("secret", [None, "short", "change_me", "a" * 64])
 def test_production_refuses_a_weak_secret_without_printing_it(secret: str | None) -> None:
     overrides = {} if secret is None else {"jwt_secret_key": secret}
