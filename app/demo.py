@@ -80,7 +80,10 @@ async def _walk(url: str, replay_url: str | None, price_age_seconds: float) -> N
 async def _listed_symbol(replay_url: str) -> str:
     """BTCUSDT where the recording has it, else the first symbol that an order can name."""
     async with _exchange(replay_url) as exchange:
-        overview = (await exchange.get("/control")).raise_for_status().json()
+        answer = await exchange.get("/control")
+        overview = answer.json()
+        if answer.is_error:
+            raise DemoError(overview["error"])
     listed = {
         instrument["symbol"]
         for instrument in overview["instruments"]

@@ -13,6 +13,7 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from app.replay.clock import ReplayClock, iso_time, parse_instant_ms
+from app.replay.errors import UnreadableRecording
 from app.replay.faults import KINDS, STREAM_KINDS, Fault, Faults
 from app.replay.market import Market
 
@@ -176,10 +177,12 @@ async def answer_control(control: Control, request: Request) -> tuple[int, dict[
     action = ACTIONS.get((request.method, request.url.path))
     if action is None:
         return 404, {"error": f"no such call; GET /control lists them: {request.url.path}"}
-    if request.method != "POST":
-        return 200, action(control)
     try:
+        if request.method != "POST":
+            return 200, action(control)
         return 200, action(control, await _wish(request))
+    except UnreadableRecording as error:  # its rows are read when they are first asked for
+        return 500, {"error": str(error)}
     except (ValueError, RecursionError) as error:  # the latter: a body of brackets
         return 400, {"error": str(error)}
 

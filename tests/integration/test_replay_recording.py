@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from app.demo import DemoError, walk
 from app.domain.instruments import Category
 from app.replay import (
     ReplayClock,
@@ -114,5 +115,11 @@ async def test_a_file_that_turns_out_to_be_broken_is_a_server_error(
         httpx.AsyncClient(base_url=exchange.base_url) as client,
     ):
         response = await client.get("/v5/market/tickers?category=spot&symbol=BTCUSDT")
+        overview = await client.get("/control")
+        with pytest.raises(DemoError, match=r"cannot replay .*_1\.csv: row 2: .*x is not a number"):
+            await walk("http://127.0.0.1:9", replay_url=exchange.base_url, price_age_seconds=0)
     assert response.status_code == 500
     assert "bybit_spot_BTCUSDT_1.csv: row 2" in caplog.text
+    assert overview.status_code == 500
+    assert "bybit_spot_BTCUSDT_1.csv: row 2: " in overview.json()["error"]
+    assert "Traceback" not in caplog.text
