@@ -236,6 +236,11 @@ class Pages(Generic[T]):
     """At most so many in all."""
     page_max: int = PAGE_MAX
 
+    def __post_init__(self) -> None:
+        """Raises ValueError: what a negative number would ask for nobody knows."""
+        if self.limit is not None and self.limit < 0:
+            raise ValueError(f"limit is {self.limit}: expected 0 or more, or None for all")
+
     def opening(self) -> Call:
         """The call for the first page."""
         if self.by == "one page":

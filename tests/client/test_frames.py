@@ -234,6 +234,9 @@ async def test_pages_join_without_a_row_twice_or_lost(url: str, somebody: Person
         assert seen == ["6", "5", "4", "3", "2", "1", "0"]
         newest = [entry.action async for entry in client.logs(symbol="BTC", limit=4)]
         assert newest == ["new", "new", "6", "5"]
+        assert await client.logs(limit=0).all() == ()
+        with pytest.raises(ValueError, match="limit is -1: expected 0 or more"):
+            client.logs(limit=-1)
         history = client.event_history(limit=3)
         assert [event.number async for event in history] == [1, 2, 3]
         assert len((await client.logs().all()).df()) == 9
