@@ -140,7 +140,7 @@ def test_a_list_with_what_no_browser_sends_stops_the_start(text: str) -> None:
 
 
 async def test_a_foreign_page_cannot_open_a_websocket(
-    listed: Installation, installation: Installation
+    listed: Installation, installation: Installation, caplog: pytest.LogCaptureFixture
 ) -> None:
     for running, own in ((listed, [DESK, LOCAL]), (installation, [])):
         async with served_as_goblin_serves(running.app) as address:
@@ -157,6 +157,7 @@ async def test_a_foreign_page_cannot_open_a_websocket(
                 answer = refused.value.response
                 assert answer.status_code == 403, origin
                 assert b'"code":"origin_not_allowed"' in (answer.body or b"")
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest_asyncio.fixture(scope="module")
