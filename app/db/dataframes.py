@@ -10,14 +10,14 @@ pandas, polars and pyarrow are imported only when they are asked for.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, nullcontext, suppress
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import asyncpg
 
-from app.core.config import Settings, load_settings
+from app.core.config import REPLAY_ENDING, Settings, load_settings
 from app.db.address import DatabaseAddress
 from app.db.arrow import (
     ValueNotArrow,
@@ -231,13 +231,21 @@ def database_address(settings: Settings) -> DatabaseAddress | None:
 async def _configured_database(settings: Settings | None) -> AsyncIterator[DatabaseAddress]:
     settings = load_settings() if settings is None else settings
     address = database_address(settings)
-    if address is not None:
-        yield address
-        return
-    async with embedded_postgres(
-        settings.data_dir / "postgres", database=settings.db_name
-    ) as embedded:
-        yield embedded
+    async with (
+        embedded_postgres(settings.data_dir / "postgres", database=settings.db_name)
+        if address is None
+        else nullcontext(address)
+    ) as reached:
+        try:
+            yield reached
+        except asyncpg.UndefinedTableError as error:
+            if not settings.is_replay:  # who has only ever replayed has nothing else
+                replay = settings.db_name + REPLAY_ENDING
+                error.add_note(
+                    f"The database asked is {settings.db_name}; that of replays is {replay}: "
+                    f"set DB_NAME={replay} in the environment to ask it"
+                )
+            raise
 
 
 def _kind(values: Sequence[object]) -> str:

@@ -186,3 +186,17 @@ async def test_timestamps_in_utc_whatever_the_session(settings: Settings) -> Non
     instant = datetime(2025, 6, 1, tzinfo=UTC)
     frame = await query_to_dataframe("SELECT $1::timestamptz AS t", instant, settings=settings)
     assert frame["t"].iloc[0] == pd.Timestamp(instant)
+
+
+async def test_a_table_that_is_not_there_says_which_database_was_asked_and_how_to_ask_the_other(
+    settings: Settings,
+) -> None:
+    with pytest.raises(asyncpg.UndefinedTableError, match='"nowhere" does not exist') as missing:
+        await query_to_dataframe("SELECT * FROM nowhere", settings=settings)
+    [note] = missing.value.__notes__
+    assert f"The database asked is {settings.db_name};" in note
+    assert f"set DB_NAME={settings.db_name}_replay" in note
+    with pytest.raises(asyncpg.UndefinedTableError) as missing:
+        async for _ in stream_query("SELECT * FROM nowhere", settings=settings):
+            pass
+    assert missing.value.__notes__ == [note]
