@@ -10,7 +10,6 @@ with goblin.Client("http://127.0.0.1:8000", api_key="gob_...") as client:
 from goblin import models
 from goblin.aio.client import AsyncClient
 from goblin.aio.listing import AsyncListing
-from goblin.calls import Retries
 from goblin.decoding import Rows
 from goblin.errors import (
     BadAnswer,
@@ -32,6 +31,7 @@ from goblin.errors import (
     UpstreamInvalid,
 )
 from goblin.reporting import report
+from goblin.retries import Retries
 from goblin.sync.client import Client
 from goblin.sync.listing import Listing
 

@@ -1,4 +1,7 @@
-"""Sending calls, again where that is safe, and following events. What to send is in calls.py."""
+"""Sending calls, again where that is safe, and following events.
+
+What to send is in calls.py, when to send it again in retries.py.
+"""
 
 import asyncio
 import os
@@ -14,18 +17,14 @@ import httpx
 from goblin.aio.listing import AsyncListing
 from goblin.calls import (
     DEFAULT_URL,
-    Attempts,
     Call,
     Pages,
-    Retries,
     base_address,
     credential_change,
     get,
     header_text,
-    passes,
     read_answer,
     read_data,
-    unreachable,
 )
 from goblin.decoding import read_json
 from goblin.errors import (
@@ -38,6 +37,7 @@ from goblin.errors import (
     error_of,
 )
 from goblin.models import Event, Session, Token
+from goblin.retries import Attempts, Retries, passes, unreachable
 from goblin.sse import SseParser
 
 T = TypeVar("T")

@@ -13,9 +13,10 @@ import httpx
 import jwt
 import numpy as np
 import pytest
-from goblin.calls import Attempts, Call, amount, dump_json
+from goblin.calls import Call, amount, dump_json
 from goblin.decoding import read_json
 from goblin.errors import error_of
+from goblin.retries import Attempts
 from goblin.sse import SseParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
