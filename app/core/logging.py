@@ -98,7 +98,7 @@ def configure_logging(
     hold_back_libraries(root.level)
 
 
-def _is_true(record: logging.LogRecord) -> bool:
+def _is_an_error(record: logging.LogRecord) -> bool:
     """Uvicorn says it, as an error, of each WebSocket that is refused by an HTTP answer."""
     return record.msg != "ASGI callable returned without completing handshake."
 
@@ -113,6 +113,6 @@ def hold_back_libraries(level: int) -> None:
         "httpx", "httpcore", "asyncio", "multipart", "python_multipart", "uvicorn", "websockets",
     ):  # fmt: skip
         logging.getLogger(noisy).setLevel(max(logging.WARNING, level))
-    logging.getLogger("uvicorn.error").addFilter(_is_true)
+    logging.getLogger("uvicorn.error").addFilter(_is_an_error)
     # Its pool writes a traceback for each second that the database is away; app.db says so too.
     logging.getLogger("asyncpg").setLevel(logging.ERROR)

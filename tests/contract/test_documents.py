@@ -93,7 +93,7 @@ def test_every_route_is_described_and_named_by_its_function() -> None:
 
 def test_every_schema_has_a_name_of_its_own_that_a_generated_client_can_bear() -> None:
     # Of two models with one name FastAPI makes app__schemas__..., which generators merge again.
-    schemas = SCHEMA["components"]["schemas"]
+    schemas = described()["components"]["schemas"]
     assert [name for name in schemas if not re.fullmatch(r"[A-Za-z]+(_[A-Za-z]+)*_?", name)] == []
     titles = [re.sub(r"[^A-Za-z0-9]", "", schema["title"]) for schema in schemas.values()]
     assert sorted(titles) == sorted(set(titles))
@@ -159,7 +159,7 @@ def test_the_limits_of_a_parameter_stand_there_in_the_words_of_json_schema() -> 
     # Where a validator stands before the limit, pydantic writes ge and le, which say nothing.
     own = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "allow_inf_nan"}
     places = {name: operation["parameters"] for name, operation in operations()}
-    places |= SCHEMA["components"]["schemas"]
+    places |= described()["components"]["schemas"]
     assert [name for name, place in places.items() if own & set(members(place))] == []
 
 
