@@ -7,6 +7,7 @@ id. Passwords, tokens and connection strings are never handed to a logger.
 import json
 import logging
 import sys
+from asyncio import CancelledError
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
@@ -98,11 +99,6 @@ def configure_logging(
     hold_back_libraries(root.level)
 
 
-def _is_an_error(record: logging.LogRecord) -> bool:
-    """Uvicorn says it, as an error, of each WebSocket that is refused by an HTTP answer."""
-    return record.msg != "ASGI callable returned without completing handshake."
-
-
 def hold_back_libraries(level: int) -> None:
     """Let none of them write below WARNING, also at DEBUG.
 
@@ -116,3 +112,13 @@ def hold_back_libraries(level: int) -> None:
     logging.getLogger("uvicorn.error").addFilter(_is_an_error)
     # Its pool writes a traceback for each second that the database is away; app.db says so too.
     logging.getLogger("asyncpg").setLevel(logging.ERROR)
+
+
+def _is_an_error(record: logging.LogRecord) -> bool:
+    """Uvicorn takes for one what goblin answers, and gives a line of its own.
+
+    A WebSocket that is refused like any other request, and a request that is cut off at the end.
+    """
+    is_cut_off = record.exc_info and isinstance(record.exc_info[1], CancelledError)
+    is_refused = record.msg == "ASGI callable returned without completing handshake."
+    return not (is_cut_off or is_refused)

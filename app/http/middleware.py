@@ -108,6 +108,7 @@ class RequestContext:
                     Request(scope), status=503, code=Unavailable.code, message=STOPPING,
                     headers={"Retry-After": "1"},
                 )(scope, receive, send_with_headers)  # fmt: skip
+            log_request(_line(scope, started, status, request_id))
             raise
         except Exception:
             _log.exception("unexpected error", extra=_line(scope, started, 500, request_id))

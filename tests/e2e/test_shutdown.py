@@ -1,5 +1,6 @@
 """How the real command stops while requests are running."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -118,6 +119,10 @@ def test_what_does_not_finish_in_time_is_cut_with_nothing_half_done_and_the_exit
         assert answer.json()["message"] == "goblin is shutting down"
         assert answer.headers["retry-after"] == "1"
     assert clone.database_processes() == []
+    log = clone.output[-1]
+    (line,) = [json.loads(line) for line in log.splitlines() if '"status": 503' in line]
+    assert (line["method"], line["route"]) == ("POST", "/order")
+    assert "Traceback" not in log
 
     with (
         serving(clone, "--port", "0", "--replay", SHUTDOWN_SECONDS="600", **FOR_EVER) as server,
