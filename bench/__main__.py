@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 import uvloop
 
-from bench import bookings, durability, endpoints, logins, metrics, orders, reads
+from bench import bookings, cpu, durability, endpoints, logins, metrics, orders, reads
 from bench.installation import open_installation
 from bench.report import print_aims
 
 PARTS = {
     "endpoints": endpoints.measure,
     "bookings": bookings.measure,
+    "cpu": cpu.measure,
     "logins": logins.measure,
     "metrics": metrics.measure,
     "orders": orders.measure,

@@ -1,4 +1,4 @@
-"""FastAPI's floor: an application with one route that answers a constant.
+"""FastAPI's floor: an application with one route that answers a constant (and one for bench/cpu).
 
 `python -m bench.empty` serves it as `python -m app serve` serves goblin (uvloop, httptools, no
 access log), with uvicorn's own connections and without anything of goblin's around it.
@@ -6,9 +6,11 @@ access log), with uvicorn's own connections and without anything of goblin's aro
 
 import socket
 import sys
+import time
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
 
 app = FastAPI()
 
@@ -16,6 +18,11 @@ app = FastAPI()
 @app.get("/")
 async def constant() -> dict[str, str]:
     return {"status": "ok"}
+
+
+@app.get("/metrics")  # after it, so that it costs the other one nothing
+async def metrics() -> PlainTextResponse:
+    return PlainTextResponse(f"process_cpu_seconds_total {time.process_time()}\n")
 
 
 def main() -> int:

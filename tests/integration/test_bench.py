@@ -1,4 +1,7 @@
+import re
+
 import pytest
+from app.core.config import PROJECT
 from app.services.audit import audit_installation
 from bench import frames, growth, slow_clients, streams
 from bench.__main__ import PARTS, run
@@ -10,8 +13,8 @@ from bench.installation import open_installation
 async def test_the_figures_of_the_bench_are_still_measured_and_printed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    # Of what is left out, logins hash for most of a minute; cpu and metrics drive the same loads.
-    await run(tuple(PARTS.keys() - {"cpu", "logins", "metrics"}), rounds=1, seconds=0.01)
+    # Of what is left out, logins hash for most of a minute; metrics drive the same loads.
+    await run(tuple(PARTS.keys() - {"logins", "metrics"}), rounds=1, seconds=0.01)
     printed = capsys.readouterr().out
     for promised in (
         "synchronous_commit=on",
@@ -27,12 +30,25 @@ async def test_the_figures_of_the_bench_are_still_measured_and_printed(
         "a transaction for each order, 256 clients",
         "group commit, 1 client",
         "group commit, 2 ",
+        "CPU of the server for each request",
+        "an order, 64 clients",
         "orders of 64 clients that share commits, of the empty endpoint",
         "GET /users/me is at least 0.30 of GET /",
         "any 1,000 of 10,000",
         "the loop was held at worst",
     ):
         assert promised in printed
+
+
+def test_every_bench_that_a_page_names_can_be_run() -> None:
+    script = (PROJECT / "scripts" / "bench").read_text()
+    known = {*PARTS, *re.findall(r"= ([a-z-]+) \]; then\n", script)}
+    pages = [*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")]
+    named = {
+        name for page in pages for name in re.findall(r"scripts/bench ([a-z-]+)", page.read_text())
+    }
+    assert len(named) > 8
+    assert {name for name in named if not name.startswith("-")} <= known
 
 
 async def test_the_benches_of_slow_clients_and_of_streams_still_measure_both_sides(
