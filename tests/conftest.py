@@ -41,8 +41,11 @@ from tests.unproven import unproven
 
 SHARED_DATA = PROJECT.parent / "shared" / "data"
 LONG = {"test_stateful_model", "test_schemathesis", "test_kill_loop", "test_bench"}
-COUNTED = {"unit", "integration"}
-REPETITIVE = {"test_bench"}
+COUNTED = {"unit", "integration", "concurrency"}
+REPETITIVE = {
+    "test_stateful_model", "test_bank", "test_cancelled_clients", "test_statement_faults",
+    "test_bench",
+}  # fmt: skip
 TRACER = pytest.StashKey[Any]()
 SECRET = "a secret of the tests, long enough for HS256"
 _numbers = itertools.count(1)
@@ -76,11 +79,12 @@ def pytest_collection(session: pytest.Session) -> Generator[None]:
     Tracing makes Python half as slow again, and most of what runs here is never counted: the
     collecting, the libraries and the fixtures.
     """
-    session.config.stash[TRACER] = sys.gettrace()
-    if session.config.stash[TRACER] is not None:
+    tracer = sys.gettrace()
+    if "coverage" in type(tracer).__module__:  # a debugger's is left alone
         for package in (app.domain, app.db.dao, app.services):
             for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
                 importlib.import_module(module.name)
+        session.config.stash[TRACER] = tracer
         sys.settrace(None)
     return (yield)
 
@@ -91,10 +95,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 
     Other threads are always counted, whatever they do for other tests.
     """
+    tracer = item.config.stash.get(TRACER, None)
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    if folder not in COUNTED or item.path.stem in REPETITIVE:
+    if tracer is None or folder not in COUNTED or item.path.stem in REPETITIVE:
         return (yield)
-    sys.settrace(item.config.stash[TRACER])
+    sys.settrace(tracer)
     try:
         return (yield)
     finally:

@@ -147,6 +147,22 @@ async def test_a_quote_as_old_as_the_maximum_is_never_used_again() -> None:
     assert (await world.ask_and_answer("2")).quote.price == 2
 
 
+async def test_what_is_known_is_the_quote_that_would_be_told_without_asking_the_venue() -> None:
+    world = World(1.0)
+    assert world.market.known(BTCUSDT, SPOT) is None
+    asking = await world.ask()
+    assert world.market.known(BTCUSDT, SPOT) is None, "nobody has answered yet"
+    await world.venue.answer(0, "1")
+    first = await asking
+    world.clock.seconds += 0.5
+    known = world.market.known(BTCUSDT, SPOT)
+    assert known == PricedQuote(quote=first.quote, age_seconds=0.5)
+    assert known == await world.market.quote(BTCUSDT, SPOT)
+    world.clock.seconds += 0.5
+    assert world.market.known(BTCUSDT, SPOT) is None, "it is too old by now"
+    assert len(world.venue.asked) == 1
+
+
 async def test_the_age_counts_from_before_the_question_not_from_the_answer() -> None:
     world = World(1.0)
     task = await world.ask()
