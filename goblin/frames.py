@@ -24,10 +24,8 @@ PARQUET: Final = "application/vnd.apache.parquet"
 ARROW: Final = "application/vnd.apache.arrow.stream"
 MEDIA_TYPES: Final[Mapping[str, str]] = {".csv": CSV, ".parquet": PARQUET, ".arrows": ARROW}
 
-_MISSING: Final = (
-    "{name} is required for {what}. Install it with: pip install 'goblin[frames]', "
-    "or pip install {packages}"
-)
+# Not goblin[frames]: the package index has a goblin that is somebody else's.
+_MISSING: Final = "{name} is required for {what}. Install it with: pip install {packages}"
 _NAN: Final = float("nan")
 _FLOAT_WHOLE_MAX: Final = 2**53
 """Up to here float64 holds every whole number."""

@@ -5,7 +5,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Final
 
-REMEDY: Final = "pip install 'goblin[report]', or pip install vl-convert-python"
+REMEDY: Final = "pip install 'vl-convert-python>=1.9,<2'"
 
 
 class ReportPackageMissing(ImportError):

@@ -99,6 +99,13 @@ def test_the_package_asks_for_httpx_and_for_frames_only_as_an_extra() -> None:
         [sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True
     )
     assert done.stdout == (
-        "pandas is required for DataFrames. Install it with: pip install 'goblin[frames]', "
-        "or pip install pandas\n"
+        "pandas is required for DataFrames. Install it with: pip install pandas\n"
     )
+
+
+def test_nobody_is_told_to_install_a_goblin_by_its_name_which_is_somebody_elses() -> None:
+    folders = {".": "*.md", "docs": "**/*.md", "goblin": "**/*.py", "notebooks": "*.ipynb"}
+    places = [file for folder, kind in folders.items() for file in (PROJECT / folder).glob(kind)]
+    by_name = re.compile(r"pip3? install (-\S+ )*['\\\"]*goblin\b")
+    assert len(places) > 40
+    assert [str(place) for place in places if by_name.search(place.read_text())] == []
