@@ -53,6 +53,14 @@ def _url(text: object) -> str:
     return str(TypeAdapter(HttpUrl).validate_python(text)).rstrip("/")
 
 
+def _folder(path: Path) -> Path:
+    """Not relative to where somebody stands: a notebook would begin a database of its own."""
+    try:
+        return PROJECT / path.expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise ValueError(f"expected a folder: {error}") from None
+
+
 def _stream_url(text: object) -> str:
     return str(TypeAdapter(WebsocketUrl).validate_python(text)).rstrip("/")
 
@@ -178,9 +186,10 @@ class Settings(BaseSettings):
         le=1000,
         description="Most money requests that share a transaction; 1 gives each its own.",
     )
-    data_dir: Path = Field(
+    data_dir: Annotated[Path, AfterValidator(_folder)] = Field(
         PROJECT / "data",
-        description="Folder of the embedded database and the generated JWT secret.",
+        description="Folder of the embedded database and the generated JWT secret; a relative "
+        "one is beside `.env`, from wherever goblin is used.",
     )
     jwt_secret_key: SecretStr | None = Field(
         None,
@@ -365,10 +374,7 @@ def _check_lines(env_file: Path) -> None:
     try:
         text = env_file.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise SettingsError(
-            f"cannot read {env_file}: {error.strerror}. Remedy: let the user who starts goblin "
-            "read it, or move it away"
-        ) from None
+        raise SettingsError(f"cannot read {env_file}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{env_file} is not UTF-8 text: save it as such") from None
     for binding in parse_stream(StringIO(text)):

@@ -1,8 +1,9 @@
+import os
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from app.core.config import SettingsError, load_settings
+from app.core.config import PROJECT, SettingsError, load_settings
 
 
 def test_every_key_is_optional() -> None:
@@ -20,13 +21,32 @@ def test_the_env_file_is_read_and_unknown_keys_in_it_are_ignored(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("written", "meant"),
+    [("data", PROJECT / "data"), ("./elsewhere", PROJECT / "elsewhere"),
+     ("~/goblin", Path.home() / "goblin"), ("/srv/goblin", Path("/srv/goblin")),
+     ("", PROJECT / "data")],
+)  # fmt: skip
+def test_a_relative_data_folder_is_the_same_from_wherever_goblin_is_used(
+    written: str, meant: Path, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text(f"DATA_DIR={written}\n")
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        assert load_settings(env_file=tmp_path / ".env").data_dir == meant
+    finally:
+        os.chdir(before)
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [("DB_PORT", "abc"), ("STARTING_BALANCE", "1e3"), ("STARTING_BALANCE", "-1"),
      ("STARTING_BALANCE", "10000000000"), ("BYBIT_BASE_URL", "api.bybit.com"),
      ("PRICE_SOURCE", "kraken"), ("JWT_ALGORITHM", "none"), ("JWT_EXPIRES_MINUTES", "0"),
      ("PRICE_MAX_AGE_SECONDS", "nan"), ("ENVIRONMENT", "prod"),
      ("REGISTRATION", "maybe"), ("REFRESH_TOKEN_DAYS", "0"),
-     ("METRICS", "maybe"), ("METRICS_TOKEN", "short"), ("METRICS_TOKEN", "é" * 20)],
+     ("DATA_DIR", "~nobody-has-this-name/x"), ("METRICS", "maybe"),
+     ("METRICS_TOKEN", "short"), ("METRICS_TOKEN", "é" * 20)],
 )  # fmt: skip
 def test_a_wrong_value_stops_the_start_with_the_key_and_what_was_expected(
     key: str, value: str, tmp_path: Path
