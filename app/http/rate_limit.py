@@ -1,10 +1,11 @@
 """How often one caller may ask, decided before the request costs anything."""
 
+import asyncio
 import hashlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import IPv6Address, IPv6Network
@@ -87,11 +88,20 @@ class RateLimit:
     A credential is known once a request with it was answered as a user's, until one is
     answered with 401. So what was made up counts for the address that it comes from, however
     often it changes, and costs no look at the database when that has asked enough. The count
-    is one process's own: with several behind one address the limit is theirs together.
+    is one process's own: with several behind one address the limit is theirs together. What
+    comes over a WebSocket counts like requests; it is not refused, but read when its turn is.
     """
 
-    def __init__(self, app: ASGIApp, *, per_minute: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        per_minute: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._app = app
+        self._monotonic, self._sleep = monotonic, sleep
         self._quota = Quota(per_minute)
         self._known: OrderedDict[bytes, Hashable] = OrderedDict()
         self._limit_headers = [(b"ratelimit-limit", str(per_minute).encode())]
@@ -109,14 +119,21 @@ class RateLimit:
         credential = _credential(scope)
         caller = None if credential is None else self._known.get(credential)
         name = "address" if caller is None else "credential"
-        verdict = self._quota.take(
-            network_of(scope) if caller is None else caller, now=time.monotonic()
-        )
+        key = network_of(scope) if caller is None else caller
+        verdict = self._quota.take(key, now=self._monotonic())
         if not verdict.is_allowed:
             await self._refuse(verdict, name, scope, receive, send)
             return
+
+        async def receive_in_turn() -> Message:
+            message = await receive()
+            if message["type"] == "websocket.receive":
+                while not (turn := self._quota.take(key, now=self._monotonic())).is_allowed:
+                    await self._sleep(turn.retry_after_seconds)
+            return message
+
         if scope["type"] == "websocket":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive_in_turn, send)
             return
 
         async def send_with_headers(message: Message) -> None:

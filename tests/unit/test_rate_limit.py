@@ -1,9 +1,10 @@
 import math
 
 import pytest
-from app.http.rate_limit import WINDOW_SECONDS, Quota
+from app.http.rate_limit import WINDOW_SECONDS, Quota, RateLimit
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Message, Receive, Scope, Send
 
 
 def test_a_quota_may_be_spent_at_once_and_then_comes_back_evenly() -> None:
@@ -72,3 +73,34 @@ def test_exactly_the_quota_is_allowed_at_one_instant(per_minute: int) -> None:
     tried = min(per_minute, 20_000)
     assert all(quota.take("ada", now=12345.678).is_allowed for _ in range(tried))
     assert quota.take("ada", now=12345.678).is_allowed == (tried < per_minute)
+
+
+async def test_whoever_writes_more_over_a_websocket_than_they_may_ask_is_read_more_slowly() -> None:
+    now = 0.0
+    read: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    async def socket(_scope: Scope, receive: Receive, _send: Send) -> None:
+        while (await receive())["type"] != "websocket.disconnect":
+            read.append(now)
+
+    sent: list[Message] = [
+        {"type": "websocket.connect"},
+        *[{"type": "websocket.receive", "text": "{}"}] * 31,
+        {"type": "websocket.disconnect"},
+    ]
+
+    async def receive() -> Message:
+        return sent.pop(0)
+
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    limit = RateLimit(socket, per_minute=30, monotonic=lambda: now, sleep=sleep)
+    scope = {"type": "websocket", "path": "/ws/market", "headers": [], "client": ("10.0.0.1", 1)}
+    await limit(scope, receive, send)
+    assert read == [0.0] * 30 + [2.0, 4.0], "the handshake and 29 messages at once, two in turn"
+    assert not sent
