@@ -212,19 +212,22 @@ async def get_foreign_entries(
     """Entries whose account or transfer is missing or somebody else's."""
     rows = await conn.fetch(
         """
+        -- Joined by their ids alone: by the user as well, every entry of a user with many would
+        -- meet all of the user's accounts.
         SELECT entry.user_id, format('entry %s', entry.id) AS subject,
             format('it stands on account %s for transfer %s',
                 entry.account_id, entry.transfer_id) AS found,
-            CASE WHEN account.id IS NULL THEN 'the user has no such account'
-                ELSE 'the user has no such transfer' END AS expected
+            CASE WHEN account.user_id IS DISTINCT FROM entry.user_id
+                THEN 'the user has no such account' ELSE 'the user has no such transfer'
+            END AS expected
         FROM ledger_entries AS entry
         LEFT JOIN ledger_accounts AS account
-            ON account.id = entry.account_id AND account.user_id = entry.user_id
-            AND account.user_id BETWEEN $1 AND $2
+            ON account.id = entry.account_id AND account.user_id BETWEEN $1 AND $2
         LEFT JOIN ledger_transfers AS transfer
-            ON transfer.id = entry.transfer_id AND transfer.user_id = entry.user_id
-            AND transfer.user_id BETWEEN $1 AND $2
-        WHERE entry.user_id BETWEEN $1 AND $2 AND (account.id IS NULL OR transfer.id IS NULL)
+            ON transfer.id = entry.transfer_id AND transfer.user_id BETWEEN $1 AND $2
+        WHERE entry.user_id BETWEEN $1 AND $2
+            AND (account.user_id IS DISTINCT FROM entry.user_id
+                OR transfer.user_id IS DISTINCT FROM entry.user_id)
         ORDER BY entry.user_id, entry.id
         """,
         first_id,
