@@ -312,5 +312,5 @@ def test_the_missing_package_is_named_with_the_command_that_installs_it() -> Non
     def missing() -> ModuleType:
         raise ImportError("No module named 'vl_convert'")
 
-    with pytest.raises(ReportPackageMissing, match=r"pip install 'goblin\[report\]'"):
+    with pytest.raises(ReportPackageMissing, match=r"pip install 'vl-convert-python"):
         vl_convert(missing)
