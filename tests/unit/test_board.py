@@ -138,6 +138,11 @@ async def test_trades_that_are_told_again_are_no_news(board: Board) -> None:
     assert posted.received_at == 1, "that is when the last of them arrived"
 
 
+def test_no_trades_at_all_are_nothing_that_is_known(board: Board) -> None:
+    board.hear(TRADES, (), received_at=1)
+    assert TRADES not in board.topics
+
+
 def test_a_candle_never_goes_back(board: Board) -> None:
     board.hear(CANDLE, candle(60_000, "6", closed=True), received_at=1)
     board.hear(CANDLE, candle(60_000, "5"), received_at=2)
