@@ -46,6 +46,10 @@ RESTART_SECONDS_MAX: Final = 30.0
 STEADY_SECONDS: Final = 60.0
 """A worker that lived so long did not fail at its start."""
 
+FIRST_STARTS_MAX: Final = 3
+"""How often a worker's first start may fail: its database may have gone away just then, and what
+is wrong for good the parent has met before."""
+
 PORT_SECONDS_MAX: Final = 3.0
 """How long the workers of a parent that was killed may keep the port."""
 
@@ -102,6 +106,7 @@ class Workers:
         loop = asyncio.get_running_loop()
         first = self._first[number]
         pause_seconds = RESTART_SECONDS_MIN
+        failed_starts = 0
         while not self._stop.is_set():
             began_at = loop.time()
             try:
@@ -110,7 +115,8 @@ class Workers:
                 code = str(error)
             if self._stop.is_set():
                 break
-            if not first.done():
+            failed_starts += 1
+            if not first.done() and failed_starts == FIRST_STARTS_MAX:
                 problem = f"worker {number} could not start (exit code {code}); it says why"
                 first.set_exception(UsageError(problem))
                 return
