@@ -63,6 +63,12 @@ def begin_trading(server: Running) -> str:
     return token
 
 
+def wait_until_priced(client: httpx.Client, price: Decimal) -> None:
+    """A price of before the clock was set is fresh until the stream tells the next."""
+    while Decimal(str(data(client.get("/market/price?symbol=BTCUSDT"))["price"])) != price:
+        time.sleep(0.02)
+
+
 def wait_until_healthy(server: Running) -> None:
     deadline = time.monotonic() + STOP_SECONDS_MAX
     with server.client() as client:
@@ -132,6 +138,7 @@ def test_an_order_at_recorded_prices_survives_every_kill_and_pays_to_the_last_di
         assert_is_kept(server, token, buy)
         server.set_clock(closed_ms)
         with server.client(token) as client:
+            wait_until_priced(client, sell)
             closed = data(client.delete("/order/BTCUSDT"))
             me = data(client.get("/users/me"))
         assert closed["sell_price"] == shown(sell)
