@@ -3,6 +3,7 @@
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from bench.victims import children_of, title_of
@@ -20,6 +21,15 @@ pytestmark = pytest.mark.timeout(120)
 
 def workers_of(server: Running) -> set[int]:
     return {pid for pid in children_of(server.process.pid) if "\0worker\0" in title_of(pid)}
+
+
+def has_ended(pid: int) -> bool:
+    """Whether it has no files open any more; its parent may have yet to hear of it."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(")")[2].split()[0] in {"Z", "X"}
 
 
 def who_answers(server: Running) -> set[str]:
@@ -45,6 +55,7 @@ def test_a_killed_worker_is_replaced_and_sigterm_lets_every_worker_finish_and_ex
 
         victim = min(first)
         os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: has_ended(victim))  # until then it may be given connections
         with server.client(token) as client:
             assert client.get("/order").is_success, "the other one serves meanwhile"
         wait_until(lambda: len(workers_of(server) - {victim}) == 2)
