@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,6 +13,7 @@ import asyncpg
 from app.clients.bybit import BybitClient
 from app.clients.bybit_socket import StreamTimes
 from app.clients.venue_http import venue_http_client
+from app.db.address import DatabaseAddress
 from app.db.connection import Connection
 from app.db.database import open_database
 from app.domain.candles import Interval, Span
@@ -56,6 +59,19 @@ async def stored_of(conn: asyncpg.Connection, symbol: str = BTC) -> dict[datetim
 
 async def anybody(conn: Connection) -> None:
     """No fence."""
+
+
+@asynccontextmanager
+async def keeping_candles(
+    address: DatabaseAddress, *, fence: Callable[[Connection], Awaitable[None]]
+) -> AsyncIterator[LiveCandles]:
+    """What stores them, beside a venue whose clock stands still."""
+    async with (
+        replay(None, start="2025-06-02T00:10Z", speed=0) as exchange,
+        open_database(address, pool_size=2) as db,
+        venue_http_client(exchange.base_url) as http,
+    ):
+        yield LiveCandles(db, BybitClient(http, timeout_seconds=10), fence=fence)
 
 
 async def test_an_hour_at_high_speed_with_random_cuts_ends_with_exactly_the_candles_of_the_file(
@@ -212,12 +228,7 @@ async def test_what_closes_while_the_database_goes_away_is_a_hole_and_not_forgot
         if is_leaving:
             await borrowed.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
-    async with (
-        replay(None, start="2025-06-02T00:10Z", speed=0) as exchange,
-        open_database(address, pool_size=2) as db,
-        venue_http_client(exchange.base_url) as http,
-    ):
-        keeping = LiveCandles(db, BybitClient(http, timeout_seconds=10), fence=leave)
+    async with keeping_candles(address, fence=leave) as keeping:
         await keeping.store({SPOT: (live(0),)})
         is_leaving = True
         await keeping.store({SPOT: (live(1),)})
@@ -238,12 +249,7 @@ async def test_what_closes_while_others_hold_the_candles_is_a_hole_and_ends_no_s
     async def hurry(borrowed: Connection) -> None:
         await borrowed.execute("SET LOCAL lock_timeout = '20ms'")
 
-    async with (
-        replay(None, start="2025-06-02T00:10Z", speed=0) as exchange,
-        open_database(address, pool_size=2) as db,
-        venue_http_client(exchange.base_url) as http,
-    ):
-        keeping = LiveCandles(db, BybitClient(http, timeout_seconds=10), fence=hurry)
+    async with keeping_candles(address, fence=hurry) as keeping:
         await keeping.store({SPOT: (live(0),)})
         async with conn.transaction():
             await conn.execute("LOCK TABLE candles IN SHARE MODE")
