@@ -14,6 +14,7 @@ import httpx
 import pytest
 from pyarrow import parquet
 from tests.e2e.running import STOP_SECONDS_MAX, Clone, Running, serving
+from tests.serving import free_port
 
 RECORDING = Path("candles") / "bybit_linear_BTCUSDT_1.parquet"
 MINUTE_MS = 60_000
@@ -189,12 +190,6 @@ def test_the_demo_walks_the_main_job_with_numbers_that_agree(
     assert balance == deposit + profit
     assert steps["list"].endswith(f"BTCUSDT closed {profit}")
     assert clone.database_processes() == []
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_what_cannot_be_served_is_said_in_a_few_lines_and_starts_nothing(clone: Clone) -> None:

@@ -12,7 +12,7 @@ from app.workers import FIRST_STARTS_MAX, Workers
 from tests.conftest import CloneDatabase
 from tests.environment import database_variables
 from tests.integration.api.streaming import eventually
-from tests.integration.test_own_database import free_port
+from tests.serving import free_port
 
 
 async def test_a_worker_starts_again_when_its_database_comes_back_and_not_for_ever(

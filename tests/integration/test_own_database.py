@@ -1,7 +1,6 @@
 """A PostgreSQL of the user's own that cannot be used: one message, with the remedy."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +12,7 @@ from app.db.address import DatabaseAddress
 from app.db.database import open_database
 from app.db.embedded import TcpAccess, embedded_postgres, remove_data
 from app.db.reach import DatabaseNotUsable, check_room, check_usable
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.serving import free_port
 
 
 @pytest_asyncio.fixture(scope="module")

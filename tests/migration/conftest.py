@@ -1,7 +1,6 @@
 """A PostgreSQL of these tests' own, with a port: Java cannot speak through a Unix socket."""
 
 import itertools
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
@@ -10,17 +9,11 @@ import pytest_asyncio
 from app.db.address import DatabaseAddress
 from app.db.embedded import TcpAccess, embedded_postgres, remove_data
 from tests.migration.flyway import Flyway, FlywayMissingError, fetch
+from tests.serving import free_port
 from tests.unproven import unproven
 
 PASSWORD = "p@ss: w/rd%20&'\"$x ü"
 _numbers = itertools.count(1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")
