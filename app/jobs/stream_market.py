@@ -231,6 +231,8 @@ async def follow(streaming: Streaming) -> NoReturn:
     known: frozenset[Topic] = frozenset()
     hear = partial(_hear, streaming)
     async with open_channel(streaming.address, CHANNEL, hear=hear) as channel:
+        # Others may have said that they know nothing while nobody listened here.
+        streaming.unknown |= streaming.others.wanted()
         while True:
             if streaming.term is None:
                 wanted = streaming.demand.wanted()

@@ -91,10 +91,10 @@ async def running(
 
 @asynccontextmanager
 async def two_running(
-    address: DatabaseAddress, exchange: ReplayExchange
+    address: DatabaseAddress, exchange: ReplayExchange, relay: RelayTimes = QUICK
 ) -> AsyncIterator[tuple[Streaming, Streaming]]:
     """The first of them streams, for as long as nobody ends its lease."""
-    relay = replace(QUICK, lease=60)
+    relay = replace(relay, lease=60)
     async with running(address, exchange, "here", relay=relay) as here:
         await eventually(lambda: here.term is not None)
         async with running(address, exchange, "there", relay=relay) as there:
@@ -143,20 +143,40 @@ async def test_what_nobody_wants_is_not_told(
             assert price(there) is None
 
 
+@pytest.mark.parametrize("comes_back_last", ["here", "there"])
 async def test_a_listener_that_lost_its_connection_reads_everything_again(
-    clone: CloneDatabase, exchange: ReplayExchange
+    clone: CloneDatabase, exchange: ReplayExchange, comes_back_last: str
 ) -> None:
     exchange.clock.set_speed(0)  # nothing changes, so nothing is told but what is asked for
     address = await clone()
     admin = await asyncpg.connect(**address.connect_arguments())
-    async with two_running(address, exchange) as (here, there):
+
+    async def listening() -> list[int]:
+        oldest_first = await admin.fetch(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'goblin events' ORDER BY backend_start"
+        )
+        return [row["pid"] for row in oldest_first]
+
+    async def end(*pids: int) -> None:
+        await admin.execute("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid", pids)
+
+    # What expired and is wished again is told again, too: that must not help here.
+    relay = replace(QUICK, keep_wishes=60)
+    async with two_running(address, exchange, relay) as (here, there):
         with here.demand.hold([TICKER]), there.demand.hold([TICKER]):
             await eventually(lambda: price(there) is not None)
+            # Who loses a connection for the second time waits longer until they come back.
+            before = await listening()
+            last = comes_back_last == "there"
+            await end(before[last])
+            async with asyncio.timeout(SAFETY_SECONDS):
+                now = before
+                while before[last] in now or len(now) < 2:
+                    await asyncio.sleep(0.02)
+                    now = await listening()
             there.board._posted.clear()  # noqa: SLF001 - as if it had missed what was told
-            await admin.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND application_name = 'goblin events'"
-            )
+            await end(*await listening())
             await eventually(lambda: price(there) is not None)
     await admin.close()
 
