@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NewType
 
-from app.domain.errors import Refused, Unauthenticated
+from app.domain.errors import NotFound, Refused, Unauthenticated
 from app.domain.money import LIMIT, add, is_amount, subtract
 
 UserId = NewType("UserId", int)
@@ -35,6 +35,17 @@ class LockedUser:
     event_number: int
     is_ledger_stopped: bool = False
     """Whether a ledger alarm stands, of whichever user."""
+
+
+class EpochMissing(NotFound):
+    """The account has not lived so often."""
+
+    code = "epoch_missing"
+
+    def __init__(self, epoch: int, current: int) -> None:
+        super().__init__(f"epoch {epoch} does not exist: the current one is {current}")
+        self.epoch = epoch
+        self.current = current
 
 
 class EmailTaken(Refused):
@@ -93,6 +104,13 @@ class BalanceLimitExceeded(Refused):
         super().__init__("balance limit exceeded")
         self.balance = balance
         self.added = added
+
+
+def epoch_of(asked: int | None, *, current: int) -> int:
+    """The epoch that is asked for, without one the current. Raises EpochMissing."""
+    if asked is not None and asked > current:
+        raise EpochMissing(asked, current)
+    return current if asked is None else asked
 
 
 def credit(balance: Decimal, amount: Decimal) -> Decimal:

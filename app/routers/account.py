@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import Query
 
 from app.domain.instruments import Symbol
-from app.domain.statistics import EpochMissing, TimeRangeEmpty, TooManyMarks, TooManyMovements
+from app.domain.statistics import TimeRangeEmpty, TooManyMarks, TooManyMovements
+from app.domain.users import EpochMissing
 from app.http.dependencies import CurrentUser, ResourcesOf
 from app.http.routing import Router
 from app.schemas.candles import CandleInterval

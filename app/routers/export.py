@@ -16,7 +16,7 @@ from app.domain.exports import (
 )
 from app.domain.instants import in_utc, iso_instant
 from app.domain.instruments import Category, CategoryNotListed, Symbol, Venue
-from app.domain.users import User
+from app.domain.users import EpochMissing, User
 from app.http.dependencies import CurrentUser, ResourcesOf
 from app.http.exports import ExportResponse, wanted_format
 from app.http.routing import Router
@@ -107,7 +107,7 @@ async def export_candles(
     "GET",
     "/{table}",
     summary="Export",
-    errors=(*_ERRORS, FilterNotPossible, ExportRangeEmpty),
+    errors=(*_ERRORS, FilterNotPossible, ExportRangeEmpty, EpochMissing),
     **_file("id,symbol,created_at\r\n7,BTCUSDT,2026-01-31T12:00:00.123456Z\r\n"),
 )
 async def export_table(

@@ -6,6 +6,7 @@ from fastapi import Query
 
 from app.domain.ledger import AccountKind, BeforeTheLedger
 from app.domain.orders import OrderId
+from app.domain.users import EpochMissing
 from app.http.dependencies import AsOf, CurrentUser, ResourcesOf
 from app.http.routing import Router
 from app.schemas.common import (
@@ -22,7 +23,7 @@ from app.services import audit, history
 router = Router(prefix="/ledger", tag="ledger")
 
 
-@router.endpoint("GET", "/entries", summary="Entries")
+@router.endpoint("GET", "/entries", summary="Entries", errors=(EpochMissing,))
 async def list_entries(
     user: CurrentUser,
     resources: ResourcesOf,
@@ -50,7 +51,7 @@ async def list_entries(
     )
 
 
-@router.endpoint("GET", "/accounts", summary="Accounts", errors=(BeforeTheLedger,))
+@router.endpoint("GET", "/accounts", summary="Accounts", errors=(BeforeTheLedger, EpochMissing))
 async def list_accounts(
     user: CurrentUser, resources: ResourcesOf, epoch: Epoch = None, as_of: AsOf = None
 ) -> StandardResponse[AccountList]:

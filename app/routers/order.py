@@ -21,7 +21,7 @@ from app.domain.orders import (
     OrderStatus,
     OrderSymbolUnknown,
 )
-from app.domain.users import BalanceLimitExceeded, InsufficientBalance, UserId
+from app.domain.users import BalanceLimitExceeded, EpochMissing, InsufficientBalance, UserId
 from app.http.changes import Change, MoneyChangeOf
 from app.http.dependencies import AsOf, CurrentUser, PathId, ReadingUser, ResourcesOf, id_or_raise
 from app.http.routing import Router
@@ -172,7 +172,7 @@ async def close_order_by_path(
     "GET",
     "",
     summary="List orders",
-    errors=(BeforeTheLedger,),
+    errors=(BeforeTheLedger, EpochMissing),
     response_model=PagedResponse[OrderList, PageMeta],
 )
 async def list_orders(

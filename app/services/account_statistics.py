@@ -12,7 +12,6 @@ from app.domain.candles import Interval
 from app.domain.instruments import Category, Symbol, Venue
 from app.domain.statistics import (
     AccountStatistics,
-    EpochMissing,
     History,
     TimeRangeEmpty,
     account_statistics,
@@ -20,7 +19,7 @@ from app.domain.statistics import (
 )
 from app.domain.statistics.history import check_count
 from app.domain.statistics.marks import Close
-from app.domain.users import User
+from app.domain.users import User, epoch_of
 
 CATEGORY: Final = Category.SPOT
 """Where orders get their prices, and so their marks."""
@@ -46,13 +45,12 @@ async def get_account_statistics(
     those of a day, or of longer ones if these are too many. Raises EpochMissing, TimeRangeEmpty,
     and TooManyMovements and TooManyMarks before any is read.
     """
-    chosen = user.epoch if epoch is None else epoch
+    chosen = epoch_of(epoch, current=user.epoch)
     async with db.snapshot() as conn:
         span = await statistics.get_cash_span(
             conn, user_id=user.id, epoch=chosen, begin_at=begin_at, end_at=end_at
         )
-        if span is None:
-            raise EpochMissing(chosen, user.epoch)
+        assert span is not None, "every epoch begins with an account of cash"
         if span.begin_at >= span.end_at:
             raise TimeRangeEmpty
         check_count(span.end_version - span.begin_version)

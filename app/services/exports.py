@@ -26,7 +26,7 @@ from app.domain.exports import (
     FormatTooNarrow,
 )
 from app.domain.instruments import Category, Symbol, Venue
-from app.domain.users import User, UserId
+from app.domain.users import User, UserId, epoch_of
 
 RETRY_SECONDS: Final = 5
 
@@ -113,10 +113,10 @@ class ExportFilters:
             raise ExportRangeEmpty
 
     def of(self, user: User) -> ExportedRows:
-        """The same of one user."""
+        """The same of one user. Raises EpochMissing."""
         return ExportedRows(
             user_id=user.id,
-            epoch=user.epoch if self.epoch is None else self.epoch,
+            epoch=epoch_of(self.epoch, current=user.epoch),
             symbol=self.symbol,
             begin=self.begin,
             end=self.end,
@@ -140,7 +140,7 @@ _COPIES: Final[Mapping[ExportTable, Callable[..., Awaitable[Copied]]]] = {
 
 
 def table_of(user: User, table: ExportTable, filters: ExportFilters) -> Copying:
-    """One of the user's tables. Raises FilterNotPossible and ExportRangeEmpty."""
+    """One of the user's tables. Raises FilterNotPossible, ExportRangeEmpty and EpochMissing."""
     filters.check(table)
     return partial(_COPIES[table], rows=filters.of(user))
 

@@ -11,7 +11,7 @@ from app.domain.fills import Fill
 from app.domain.instruments import Symbol
 from app.domain.ledger import Account, AccountKind, Entry
 from app.domain.orders import Order, OrderId, OrderMissing, OrderStatus
-from app.domain.users import User, UserId
+from app.domain.users import User, UserId, epoch_of
 from app.services.accounts import epoch_and_cash_at
 
 
@@ -46,7 +46,7 @@ async def list_orders(
     """A page of one epoch's orders: active first, then newest first.
 
     The epoch is the current one by default, or the one of the instant `at`, and then the
-    page is as it was answered at that instant. Raises BeforeTheLedger.
+    page is as it was answered at that instant. Raises BeforeTheLedger and EpochMissing.
     """
     async with db.snapshot() as conn:
         if at is not None:
@@ -60,7 +60,7 @@ async def list_orders(
                 limit=limit,
                 offset=offset,
             )
-        chosen = user.epoch if epoch is None else epoch
+        chosen = epoch_of(epoch, current=user.epoch)
         return OrderPage(
             orders=await orders.get_orders(
                 conn,
@@ -115,12 +115,13 @@ async def list_entries(
     before_id: int | None,
     limit: int,
 ) -> EntryPage:
-    """A page of the ledger entries of one epoch, the current one by default."""
+    """A page of the ledger entries of one epoch, by default the current. Raises EpochMissing."""
+    chosen = epoch_of(epoch, current=user.epoch)
     async with db.connection() as conn:
         found = await ledger.get_entries(
             conn,
             user_id=user.id,
-            epoch=user.epoch if epoch is None else epoch,
+            epoch=chosen,
             kind=kind,
             asset=asset,
             order_id=order_id,
@@ -134,16 +135,17 @@ async def list_entries(
 async def list_accounts(
     db: Database, *, user: User, epoch: int | None, at: datetime | None
 ) -> Sequence[Account]:
-    """The ledger accounts of one epoch, now or at an instant. Raises BeforeTheLedger.
+    """The ledger accounts of one epoch, now or at an instant.
 
-    The epoch is the current one by default, or the one of the instant.
+    The epoch is the current one by default, or the one of the instant. Raises BeforeTheLedger
+    and EpochMissing.
     """
     async with db.snapshot() as conn:
         current = user.epoch
         if at is not None:
             current, _ = await epoch_and_cash_at(conn, user_id=user.id, at=at)
         return await ledger.get_accounts_at(
-            conn, user_id=user.id, epoch=current if epoch is None else epoch, at=at
+            conn, user_id=user.id, epoch=epoch_of(epoch, current=current), at=at
         )
 
 
@@ -159,7 +161,7 @@ async def _page_at(
     offset: int,
 ) -> OrderPage:
     epoch_then, _ = await epoch_and_cash_at(conn, user_id=user.id, at=at)
-    chosen = epoch_then if epoch is None else epoch
+    chosen = epoch_of(epoch, current=epoch_then)
     return OrderPage(
         orders=await orders.get_orders_at(
             conn,

@@ -13,7 +13,6 @@ from app.domain.statistics.account import (
     account_statistics,
 )
 from app.domain.statistics.history import (
-    EpochMissing,
     History,
     Movement,
     OpenOrder,
@@ -45,7 +44,6 @@ __all__ = [
     "AccountStatistics",
     "ClosingSeries",
     "Day",
-    "EpochMissing",
     "History",
     "KnownPrices",
     "Mark",

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from app.domain.candles import Interval
-from app.domain.errors import NotFound, Refused
+from app.domain.errors import Refused
 from app.domain.instruments import Symbol
 from app.domain.ledger import Cause
 from app.domain.money import cash_value
@@ -16,17 +16,6 @@ from app.domain.statistics.marks import Mark
 
 MOVEMENTS_MAX: Final = 20_000
 """Movements of cash that one answer may be made of: ten thousand orders."""
-
-
-class EpochMissing(NotFound):
-    """The account has not lived so often."""
-
-    code = "epoch_missing"
-
-    def __init__(self, epoch: int, current: int) -> None:
-        super().__init__(f"epoch {epoch} does not exist: the current one is {current}")
-        self.epoch = epoch
-        self.current = current
 
 
 class TimeRangeEmpty(Refused):

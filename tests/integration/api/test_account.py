@@ -53,12 +53,6 @@ async def test_a_question_that_makes_no_sense_is_422(
     assert_is_error(await bob.client.get(PATH, params=query), 422, "validation_error")
 
 
-async def test_a_life_that_was_not_lived_is_404(bob: Person) -> None:
-    answer = await bob.client.get(PATH, params={"epoch": 7})
-    assert_is_error(answer, 404, "epoch_missing")
-    assert "the current one is 1" in answer.json()["message"]
-
-
 @pytest.mark.parametrize(
     "query",
     [{"from": "2026-02-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"},
