@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from decimal import ROUND_DOWN, Decimal
 from typing import Any, Final
 
@@ -81,19 +81,22 @@ async def _listed_symbol(replay_url: str) -> str:
     """BTCUSDT where the recording has it, else the first symbol that an order can name."""
     async with _exchange(replay_url) as exchange:
         answer = await exchange.get("/control")
-        overview = answer.json()
-        if answer.is_error:
-            raise DemoError(overview["error"])
+        instruments = answer.raise_for_status().json()["instruments"]
     listed = {
         instrument["symbol"]
-        for instrument in overview["instruments"]
+        for instrument in instruments
         if instrument["category"] == "spot" and instrument["listed"]
     }
-    return _choice({symbol for symbol in listed if len(symbol) <= SYMBOL_CHARACTERS_MAX})
+    return _choice(
+        {symbol for symbol in listed if len(symbol) <= SYMBOL_CHARACTERS_MAX},
+        broken=[instrument["broken"] for instrument in instruments if instrument["broken"]],
+    )
 
 
-def _choice(symbols: Collection[str]) -> str:
+def _choice(symbols: Collection[str], *, broken: Sequence[str] = ()) -> str:
     if not symbols:
+        if broken:
+            raise DemoError(broken[0])
         raise DemoError(
             "the recording has no spot or linear symbol at this time; GET /control of the "
             "replay exchange shows what it has, --start chooses another time"

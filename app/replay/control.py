@@ -15,7 +15,7 @@ from starlette.requests import Request
 from app.replay.clock import ReplayClock, iso_time, parse_instant_ms
 from app.replay.errors import UnreadableRecording
 from app.replay.faults import KINDS, STREAM_KINDS, Fault, Faults
-from app.replay.market import Market
+from app.replay.market import Instrument, Market
 
 BODY_BYTES_MAX: Final = 65_536
 COUNTED_MAX: Final = 10_000
@@ -77,24 +77,7 @@ class Control:
         return {
             "clock": self.clock_state(),
             "instruments": [
-                {
-                    "category": instrument.category,
-                    "symbol": instrument.symbol,
-                    "listed": instrument.is_listed(now_ms),
-                    "source": instrument.source,
-                    "recorded": list(instrument.frames.topics) if instrument.frames else [],
-                    "ticks": [
-                        {
-                            "topic": f"{kind}.{instrument.symbol}",
-                            "file": path.name,
-                            "from": iso_time(first_ms),
-                            "to": iso_time(last_ms),
-                        }
-                        for kind, path, first_ms, last_ms in (
-                            instrument.ticks.recordings if instrument.ticks else ()
-                        )
-                    ],
-                }
+                _instrument_state(instrument, now_ms)
                 for instrument in self.market.instruments.values()
             ],
             "left_out": list(self.market.left_out),
@@ -181,10 +164,34 @@ async def answer_control(control: Control, request: Request) -> tuple[int, dict[
         if request.method != "POST":
             return 200, action(control)
         return 200, action(control, await _wish(request))
-    except UnreadableRecording as error:  # its rows are read when they are first asked for
-        return 500, {"error": str(error)}
     except (ValueError, RecursionError) as error:  # the latter: a body of brackets
         return 400, {"error": str(error)}
+
+
+def _instrument_state(instrument: Instrument, now_ms: int) -> dict[str, Any]:
+    try:
+        is_listed, broken = instrument.is_listed(now_ms), None
+    except UnreadableRecording as error:  # its rows are read when they are first asked for
+        is_listed, broken = False, str(error)
+    return {
+        "category": instrument.category,
+        "symbol": instrument.symbol,
+        "listed": is_listed,
+        "broken": broken,
+        "source": instrument.source,
+        "recorded": list(instrument.frames.topics) if instrument.frames else [],
+        "ticks": [
+            {
+                "topic": f"{kind}.{instrument.symbol}",
+                "file": path.name,
+                "from": iso_time(first_ms),
+                "to": iso_time(last_ms),
+            }
+            for kind, path, first_ms, last_ms in (
+                instrument.ticks.recordings if instrument.ticks else ()
+            )
+        ],
+    }
 
 
 async def _wish(request: Request) -> Mapping[str, Any]:

@@ -105,13 +105,16 @@ async def test_at_the_end_of_the_recording_the_last_price_goes_on_being_answered
         assert state["at_end"] is True
 
 
-async def test_a_file_that_turns_out_to_be_broken_is_a_server_error(
+async def test_a_file_that_turns_out_to_be_broken_is_named_and_harms_no_other(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "bybit_spot_BTCUSDT_1.csv"
     file.write_text("ts,open,high,low,close,volume\n0,1,1,1,1,1\n60000,x,1,1,1,1\n")
+    (tmp_path / "bybit_inverse_ETHUSD_1.csv").write_text(
+        "ts,open,high,low,close,volume\n0,1,1,1,1,1\n60000,1,1,1,1,1\n"
+    )
     async with (
-        replay_exchange(recorded_market(file)) as exchange,
+        replay_exchange(recorded_market(tmp_path)) as exchange,
         httpx.AsyncClient(base_url=exchange.base_url) as client,
     ):
         response = await client.get("/v5/market/tickers?category=spot&symbol=BTCUSDT")
@@ -120,6 +123,9 @@ async def test_a_file_that_turns_out_to_be_broken_is_a_server_error(
             await walk("http://127.0.0.1:9", replay_url=exchange.base_url, price_age_seconds=0)
     assert response.status_code == 500
     assert "bybit_spot_BTCUSDT_1.csv: row 2" in caplog.text
-    assert overview.status_code == 500
-    assert "bybit_spot_BTCUSDT_1.csv: row 2: " in overview.json()["error"]
+    states = {state["symbol"]: state for state in overview.json()["instruments"]}
+    assert "bybit_spot_BTCUSDT_1.csv: row 2: " in states["BTCUSDT"]["broken"]
+    assert states["BTCUSDT"]["listed"] is False
+    assert states["ETHUSD"]["listed"] is True
+    assert states["ETHUSD"]["broken"] is None
     assert "Traceback" not in caplog.text
