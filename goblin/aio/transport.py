@@ -4,6 +4,7 @@ What to send is in calls.py, when to send it again in retries.py.
 """
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -47,6 +48,8 @@ STREAM_SILENCE_SECONDS_MAX: Final = 45.0
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+_log = logging.getLogger("goblin")
 
 
 class AsyncTransport:
@@ -198,7 +201,8 @@ class AsyncTransport:
         """Every event after this number, as it happens, without an end.
 
         Whatever breaks, the stream is opened again and goes on after the last event: nothing
-        is missed and nothing comes twice. Remember `event.number`, and go on from there after
+        is missed and nothing comes twice. A refusal that passes is waited for, with a warning
+        in the log "goblin". Remember `event.number`, and go on from there after
         a restart of your own. Raises GoblinError for what waiting does not help against.
         """
         last = after
@@ -217,7 +221,7 @@ class AsyncTransport:
         """What a stream says; asked for again whenever it ends."""
         failures = 0
         while True:
-            told = None
+            told, refused = None, None
             try:
                 async with aclosing(self._connected(ask())) as values:
                     async for value in values:
@@ -229,9 +233,12 @@ class AsyncTransport:
             except GoblinError as failure:
                 if not passes(failure):
                     raise
-                told = failure.retry_after_seconds
+                told, refused = failure.retry_after_seconds, failure
             wait = self._retries.wait_seconds(failures, told)
-            await asyncio.sleep(max(wait, self._retries.reconnect_seconds))
+            wait = max(wait, self._retries.reconnect_seconds)
+            if refused is not None:  # who waits for an event does not see why none comes
+                _log.warning("events are waited for: %s; asked again in %.3g s", refused, wait)
+            await asyncio.sleep(wait)
             failures += 1
 
     async def _connected(self, call: Call) -> AsyncGenerator[Any, None]:

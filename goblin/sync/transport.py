@@ -4,6 +4,7 @@
 What to send is in calls.py, when to send it again in retries.py.
 """
 
+import logging
 import os
 import threading
 import time
@@ -48,6 +49,8 @@ STREAM_SILENCE_SECONDS_MAX: Final = 45.0
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+_log = logging.getLogger("goblin")
 
 
 class Transport:
@@ -199,7 +202,8 @@ class Transport:
         """Every event after this number, as it happens, without an end.
 
         Whatever breaks, the stream is opened again and goes on after the last event: nothing
-        is missed and nothing comes twice. Remember `event.number`, and go on from there after
+        is missed and nothing comes twice. A refusal that passes is waited for, with a warning
+        in the log "goblin". Remember `event.number`, and go on from there after
         a restart of your own. Raises GoblinError for what waiting does not help against.
         """
         last = after
@@ -218,7 +222,7 @@ class Transport:
         """What a stream says; asked for again whenever it ends."""
         failures = 0
         while True:
-            told = None
+            told, refused = None, None
             try:
                 with closing(self._connected(ask())) as values:
                     for value in values:
@@ -230,9 +234,12 @@ class Transport:
             except GoblinError as failure:
                 if not passes(failure):
                     raise
-                told = failure.retry_after_seconds
+                told, refused = failure.retry_after_seconds, failure
             wait = self._retries.wait_seconds(failures, told)
-            time.sleep(max(wait, self._retries.reconnect_seconds))
+            wait = max(wait, self._retries.reconnect_seconds)
+            if refused is not None:  # who waits for an event does not see why none comes
+                _log.warning("events are waited for: %s; asked again in %.3g s", refused, wait)
+            time.sleep(wait)
             failures += 1
 
     def _connected(self, call: Call) -> Generator[Any, None]:

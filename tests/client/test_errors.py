@@ -248,6 +248,20 @@ async def test_a_stream_goes_on_when_the_proxy_in_front_of_goblin_has_found_it_a
     assert len(requests) == 3
 
 
+async def test_a_stream_that_is_refused_for_now_says_so_while_it_waits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    full = http("429 Too Many Requests", refusal("too_many_streams"), "Retry-After: 0")
+    async with (
+        answering(full, ONE_EVENT) as (url, _),
+        goblin.AsyncClient(url, retries=AT_ONCE) as client,
+        aclosing(client.events()) as events,
+    ):
+        assert (await anext(events)).number == 1
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "goblin"]
+    assert "too_many_streams" in warning
+
+
 async def test_a_stream_goes_on_when_its_login_could_not_be_renewed_for_a_moment() -> None:
     token = '{"access_token": "a", "refresh_token": "b", "expires_in": 9, "scope": "read"}'
     expired = http("401 Unauthorized", refusal("token_expired"))
