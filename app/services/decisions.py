@@ -182,15 +182,17 @@ def decide(request: MoneyRequest, books: Books) -> Decision:
 
 def _open(opening: Opening, books: Books) -> Decision:
     user_id, symbol, cost = opening.user_id, opening.symbol, opening.cost
+    client_id = opening.client_order_id
+    # First: any other refusal would tell who sends an order again that it was never booked.
+    if client_id is not None and (user_id, client_id) in books.used_client_order_ids:
+        raise ClientOrderIdUsed(client_id)
     balance = debit(books.balance, cost)
     # There is an active order exactly where something is held.
     held = books.accounts[holding_of(user_id, books.epoch, symbol)]
     if symbol in books.traded or held.balance > ZERO:
         raise ActiveOrderExists(symbol)
-    if opening.client_order_id is not None:
-        if (user_id, opening.client_order_id) in books.used_client_order_ids:
-            raise ClientOrderIdUsed(opening.client_order_id)
-        books.used_client_order_ids.add((user_id, opening.client_order_id))
+    if client_id is not None:
+        books.used_client_order_ids.add((user_id, client_id))
     books.traded.add(symbol)
     order = Order(
         id=next(books.order_ids),

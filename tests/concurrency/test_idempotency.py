@@ -208,6 +208,23 @@ async def test_a_client_order_id_is_unique_for_ever(
     assert await here.balance() == 1_000_000
 
 
+async def test_an_id_whose_key_is_purged_says_so_before_anything_else_is_refused(
+    pair: Pair, watcher: asyncpg.Connection
+) -> None:
+    here, there = await pair.person(balance="1000000")
+    order = post("/order", symbol="BTCUSDT", quantity="0.5", client_order_id="once")
+    await ask(here, order)
+    await watcher.execute("DELETE FROM idempotency_keys WHERE user_id = $1", here.user.id)
+    assert_is_error(await ask(there, order), 409, "client_order_id_used")
+    await here.client.post("/users/me/withdraw", json={"amount": str(await here.balance())})
+    await watcher.execute("DELETE FROM idempotency_keys WHERE user_id = $1", here.user.id)
+    assert_is_error(await ask(there, order), 409, "client_order_id_used")
+    other_key = await ask(there, order, key=next(_keys))
+    assert_is_error(other_key, 409, "client_order_id_used")
+    preview = await here.client.post("/order/preview", json=order["json"])
+    assert preview.json()["data"]["refusal_code"] == "client_order_id_used"
+
+
 @pytest.mark.parametrize(("age", "is_kept"), [("23:59", True), ("24:01", False)])
 async def test_a_key_lives_a_day(
     pair: Pair, watcher: asyncpg.Connection, age: str, *, is_kept: bool
