@@ -1,9 +1,13 @@
 """The first answer to a request that carried a key, for whoever asks again."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from app.domain.errors import Conflict, Invalid
 from app.domain.users import UserId
+
+CLIENT_ORDER_KEY: Final = "order:"
+"""How the key begins that a client_order_id stands for: no header's key can have a colon."""
 
 
 class KeyReused(Invalid):
@@ -12,8 +16,14 @@ class KeyReused(Invalid):
     code = "idempotency_key_reused"
     where = ("header", "Idempotency-Key")
 
-    def __init__(self) -> None:
-        super().__init__("this Idempotency-Key was used for a different request: choose another")
+    def __init__(self, key: str) -> None:
+        if key.startswith(CLIENT_ORDER_KEY):
+            self.where = ("body", "client_order_id")
+            super().__init__("this client_order_id was used for a different order: choose another")
+        else:
+            super().__init__(
+                "this Idempotency-Key was used for a different request: choose another"
+            )
 
 
 class RequestInProgress(Conflict):

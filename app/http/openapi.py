@@ -157,6 +157,7 @@ _SAMPLES: Final[Mapping[str, object]] = {
     "topic_name": "spot/BTCUSDT/moon",
     "expected": "one of ticker, trades, candles, top, book after the symbol",
     "whose": "a connection",
+    "key": "monday-1",
 }
 """Made-up data for the examples of errors that carry some, by the name of the argument."""
 

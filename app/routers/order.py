@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 
 from app.core.constants import ORDER_CLOSED
-from app.domain.answers import Answer
+from app.domain.answers import CLIENT_ORDER_KEY, Answer
 from app.domain.audit import LedgerStopped
 from app.domain.errors import UpstreamInvalid, UpstreamUnavailable
 from app.domain.instruments import LotRuleBroken, Symbol
@@ -93,8 +93,8 @@ async def create_order(body: OrderCreate, change: MoneyChangeOf) -> Response:
             request_id=change.request_id,
         )
 
-    # A colon cannot be part of a header's key, so the two never meet.
-    client_key = None if body.client_order_id is None else f"order:{body.client_order_id}"
+    client_id = body.client_order_id
+    client_key = None if client_id is None else f"{CLIENT_ORDER_KEY}{client_id}"
     return await change.settle_prepared(
         opening, _opened, body=body, fallback_key=client_key, order_action="open"
     )

@@ -94,5 +94,5 @@ class Once:
         if found is None:
             return None
         if found.fingerprint != self.keyed.fingerprint:
-            raise KeyReused
+            raise KeyReused(self.keyed.key)
         return found.answer

@@ -104,7 +104,8 @@ def _judge(
         return stranger, None
     stored = None if keyed is None else ground.stored_answers.get((keyed.user_id, keyed.key))
     if keyed is not None and stored is not None:
-        return stored.answer if stored.fingerprint == keyed.fingerprint else KeyReused(), None
+        is_same = stored.fingerprint == keyed.fingerprint
+        return stored.answer if is_same else KeyReused(keyed.key), None
     try:
         decision = decide(asked.request, books[asked.request.user_id])
     except (Refused, NotFound, Conflict) as refusal:

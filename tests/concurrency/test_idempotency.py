@@ -183,7 +183,9 @@ async def test_a_client_order_id_makes_an_order_safe_to_send_again(pair: Pair) -
         if answer is not first:
             assert_is_replay(answer, first)
     changed = post("/order", symbol="BTCUSDT", quantity="0.6", client_order_id="bot-1")
-    assert_is_error(await ask(here, changed), 422, "idempotency_key_reused")
+    refused = await ask(here, changed)
+    assert_is_error(refused, 422, "idempotency_key_reused")
+    assert refused.json()["detail"][0]["loc"] == ["body", "client_order_id"], "no key was sent"
     found = await here.client.get("/order/by-client-id/bot-1")
     assert found.json()["data"]["id"] == first.json()["data"]["id"]
     assert found.json()["data"]["client_order_id"] == "bot-1"
