@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import Header, Query, Response
+from fastapi import Header, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 from app.domain.candles import CandleRangeRefused, CandlesNotStored
@@ -112,6 +112,7 @@ async def export_candles(
 )
 async def export_table(
     table: ExportTable,
+    request: Request,
     user: CurrentUser,
     resources: ResourcesOf,
     epoch: Epoch = None,
@@ -138,7 +139,8 @@ async def export_table(
     takes nothing for 10 seconds, or of an export longer than 10 minutes, ends unfinished.
     """
     file_format = wanted_format(accept, resources.exports.formats)
-    filters = ExportFilters(epoch=epoch, symbol=symbol or None, begin=begin, end=end)
+    names = list(request.query_params)
+    filters = ExportFilters(names=names, epoch=epoch, symbol=symbol or None, begin=begin, end=end)
     copying = table_of(user, table, filters)
     return _sent(resources, user, copying, name=table, file_format=file_format)
 

@@ -1,7 +1,15 @@
 """Exports: whole tables as files, a bounded number at a time, each from one connection."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,6 +106,8 @@ class Exports:
 class ExportFilters:
     """What the caller asked for; None is no filter, and the current epoch."""
 
+    names: Sequence[str]
+    """All that was named, known or not: what is passed over would narrow nothing down."""
     epoch: int | None
     symbol: str | None
     begin: datetime | None
@@ -105,9 +115,8 @@ class ExportFilters:
 
     def check(self, table: ExportTable) -> None:
         """Raise FilterNotPossible for what the table does not have, and ExportRangeEmpty."""
-        asked = {"epoch": self.epoch, "symbol": self.symbol, "from": self.begin, "to": self.end}
-        for name, value in asked.items():
-            if value is not None and name not in FILTERS[table]:
+        for name in self.names:
+            if name not in FILTERS[table]:
                 raise FilterNotPossible(table, name)
         if self.begin is not None and self.end is not None and self.begin >= self.end:
             raise ExportRangeEmpty

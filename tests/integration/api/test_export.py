@@ -117,7 +117,15 @@ async def test_a_stranger_and_a_wrong_table_are_told_so(
         "epoch=0",
     ):
         assert_is_error(await ada.client.get(f"/export/orders?{query}"), 422, "validation_error")
-    for table, query in (("events", "epoch=1"), ("strategies", "symbol=A"), ("log", "epoch=1")):
+    for table, query in (
+        ("events", "epoch=1"),
+        ("strategies", "symbol=A"),
+        ("log", "epoch=1"),
+        ("orders", "active=true"),
+        ("orders", "as_of=2026-01-01T00:00:00Z"),
+        ("ledger", "asset=USD"),
+        ("events", "after=5"),
+    ):
         refused = await ada.client.get(f"/export/{table}?{query}")
         assert_is_error(refused, 422, "filter_not_possible")
         assert refused.json()["detail"][0]["loc"][0] == "query"
