@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Final
 
 from app.domain.errors import Invalid, NotAcceptable
+from app.domain.ledger import AccountKind
+from app.domain.orders import OrderStatus
 from app.domain.users import UserId
 
 
@@ -40,15 +42,15 @@ EXTENSIONS: Final[Mapping[ExportFormat, str]] = {
 
 _WHOLE: Final = ("epoch", "symbol", "from", "to")
 FILTERS: Final[Mapping[ExportTable, Collection[str]]] = {
-    ExportTable.ORDERS: _WHOLE,
+    ExportTable.ORDERS: (*_WHOLE, "active"),
     ExportTable.FILLS: _WHOLE,
-    ExportTable.LEDGER: _WHOLE,
+    ExportTable.LEDGER: (*_WHOLE, "kind", "order_id"),
     ExportTable.ACCOUNTS: _WHOLE,
     ExportTable.LOG: ("symbol", "from", "to"),
     ExportTable.EVENTS: ("from", "to"),
     ExportTable.WATCHLIST: ("symbol",),
-    ExportTable.STRATEGIES: (),
-    ExportTable.TRADE_STRATEGIES: ("symbol",),
+    ExportTable.STRATEGIES: ("include_deleted",),
+    ExportTable.TRADE_STRATEGIES: ("symbol", "include_deleted"),
 }
 """What each table can be narrowed down by."""
 
@@ -62,10 +64,14 @@ class ExportedRows:
     symbol: str | None
     begin: datetime | None
     end: datetime | None
+    status: OrderStatus | None
+    kind: AccountKind | None
+    order_id: int | None
+    include_deleted: bool
 
     @property
     def of_epoch(self) -> tuple[object, ...]:
-        """What a table with all filters is asked with."""
+        """What every table of an epoch is asked with."""
         return self.user_id, self.epoch, self.symbol, self.begin, self.end
 
 

@@ -16,13 +16,15 @@ from app.domain.exports import (
 )
 from app.domain.instants import in_utc, iso_instant
 from app.domain.instruments import Category, CategoryNotListed, Symbol, Venue
+from app.domain.ledger import AccountKind
+from app.domain.orders import OrderStatus
 from app.domain.users import EpochMissing, User
 from app.http.dependencies import CurrentUser, ResourcesOf
 from app.http.exports import ExportResponse, wanted_format
 from app.http.routing import Router
 from app.resources import Resources
 from app.schemas.candles import CandleInstant, CandleInterval
-from app.schemas.common import Epoch, FilterSymbol, QuoteSymbol
+from app.schemas.common import Epoch, FilterSymbol, IdentifierIn, QuoteSymbol
 from app.services.exports import (
     Copying,
     ExportFilters,
@@ -129,6 +131,10 @@ async def export_table(
         AfterValidator(in_utc),
         Query(alias="to", description="Before.", examples=["2027-01-01T00:00:00Z"]),
     ] = None,
+    active: Annotated[bool, Query(description="Only active orders.")] = False,  # noqa: FBT002 - FastAPI passes it by name
+    kind: Annotated[AccountKind | None, Query(description="Of the ledger's accounts.")] = None,
+    order_id: Annotated[IdentifierIn | None, Query(description="Of the ledger's entries.")] = None,
+    include_deleted: Annotated[bool, Query(description="Strategies, assignments.")] = True,  # noqa: FBT002 - FastAPI passes it by name
     accept: Accept = None,
 ) -> ExportResponse:
     """Every row of one table as it stands at one instant, oldest first, however many there are.
@@ -139,8 +145,17 @@ async def export_table(
     takes nothing for 10 seconds, or of an export longer than 10 minutes, ends unfinished.
     """
     file_format = wanted_format(accept, resources.exports.formats)
-    names = list(request.query_params)
-    filters = ExportFilters(names=names, epoch=epoch, symbol=symbol or None, begin=begin, end=end)
+    filters = ExportFilters(
+        names=list(request.query_params),
+        epoch=epoch,
+        symbol=symbol or None,
+        begin=begin,
+        end=end,
+        status=OrderStatus.ACTIVE if active else None,
+        kind=kind,
+        order_id=order_id,
+        include_deleted=include_deleted,
+    )
     copying = table_of(user, table, filters)
     return _sent(resources, user, copying, name=table, file_format=file_format)
 

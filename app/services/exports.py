@@ -34,6 +34,8 @@ from app.domain.exports import (
     FormatTooNarrow,
 )
 from app.domain.instruments import Category, Symbol, Venue
+from app.domain.ledger import AccountKind
+from app.domain.orders import OrderStatus
 from app.domain.users import User, UserId, epoch_of
 
 RETRY_SECONDS: Final = 5
@@ -112,6 +114,10 @@ class ExportFilters:
     symbol: str | None
     begin: datetime | None
     end: datetime | None
+    status: OrderStatus | None
+    kind: AccountKind | None
+    order_id: int | None
+    include_deleted: bool
 
     def check(self, table: ExportTable) -> None:
         """Raise FilterNotPossible for what the table does not have, and ExportRangeEmpty."""
@@ -129,6 +135,10 @@ class ExportFilters:
             symbol=self.symbol,
             begin=self.begin,
             end=self.end,
+            status=self.status,
+            kind=self.kind,
+            order_id=self.order_id,
+            include_deleted=self.include_deleted,
         )
 
 

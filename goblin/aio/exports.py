@@ -30,6 +30,7 @@ class AsyncExports(AsyncTransport):
         symbol: str | None = None,
         begin: Instant | None = None,
         end: Instant | None = None,
+        **filters: bool | int | str | None,
     ) -> "pd.DataFrame": ...
     @overload
     async def export(
@@ -42,6 +43,7 @@ class AsyncExports(AsyncTransport):
         symbol: str | None = None,
         begin: Instant | None = None,
         end: Instant | None = None,
+        **filters: bool | int | str | None,
     ) -> "pl.DataFrame": ...
     @overload
     async def export(
@@ -54,6 +56,7 @@ class AsyncExports(AsyncTransport):
         symbol: str | None = None,
         begin: Instant | None = None,
         end: Instant | None = None,
+        **filters: bool | int | str | None,
     ) -> "pa.Table": ...
     async def export(
         self,
@@ -65,14 +68,17 @@ class AsyncExports(AsyncTransport):
         symbol: str | None = None,
         begin: Instant | None = None,
         end: Instant | None = None,
+        **filters: bool | int | str | None,
     ) -> Any:
         """A whole table as it stands at one instant, by Arrow where pyarrow is here.
 
         Tables: orders, fills, ledger, accounts, log, events, watchlist, strategies,
         trade-strategies; candles have a method of their own.
+        Other filters are `active` of orders, `kind` and `order_id` of the ledger, and
+        `include_deleted` of strategies and trade-strategies.
         `exact=True` keeps every digit: Decimal objects in pandas, decimal128(38,20) elsewhere.
         """
-        call = get(f"/export/{path_part(table)}", epoch=epoch, symbol=symbol, begin=begin, end=end)
+        call = _export(table, epoch=epoch, symbol=symbol, begin=begin, end=end, **filters)
         return await self._frame(call, engine, exact=exact)
 
     async def export_file(
@@ -84,9 +90,10 @@ class AsyncExports(AsyncTransport):
         symbol: str | None = None,
         begin: Instant | None = None,
         end: Instant | None = None,
+        **filters: bool | int | str | None,
     ) -> Path:
         """The same as a .csv, .parquet or .arrows file, in constant memory."""
-        call = get(f"/export/{path_part(table)}", epoch=epoch, symbol=symbol, begin=begin, end=end)
+        call = _export(table, epoch=epoch, symbol=symbol, begin=begin, end=end, **filters)
         return await self._file(call, Path(file))
 
     @overload
@@ -189,3 +196,7 @@ class AsyncExports(AsyncTransport):
             raise ValueError(f"{target.name}: expected a name in {', '.join(MEDIA_TYPES)}")
         await self._save(replace(call, accept=MEDIA_TYPES[target.suffix]), target)
         return target
+
+
+def _export(table: str, **filters: Any) -> Call:
+    return get(f"/export/{path_part(table)}", **filters)

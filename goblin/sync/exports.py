@@ -31,6 +31,7 @@ class Exports(Transport):
         symbol: str | None = None,
         begin: Instant | None = None,
         end: Instant | None = None,
+        **filters: bool | int | str | None,
     ) -> "pd.DataFrame": ...
     @overload
     def export(
@@ -43,6 +44,7 @@ class Exports(Transport):
         symbol: str | None = None,
         begin: Instant | None = None,
         end: Instant | None = None,
+        **filters: bool | int | str | None,
     ) -> "pl.DataFrame": ...
     @overload
     def export(
@@ -55,6 +57,7 @@ class Exports(Transport):
         symbol: str | None = None,
         begin: Instant | None = None,
         end: Instant | None = None,
+        **filters: bool | int | str | None,
     ) -> "pa.Table": ...
     def export(
         self,
@@ -66,14 +69,17 @@ class Exports(Transport):
         symbol: str | None = None,
         begin: Instant | None = None,
         end: Instant | None = None,
+        **filters: bool | int | str | None,
     ) -> Any:
         """A whole table as it stands at one instant, by Arrow where pyarrow is here.
 
         Tables: orders, fills, ledger, accounts, log, events, watchlist, strategies,
         trade-strategies; candles have a method of their own.
+        Other filters are `active` of orders, `kind` and `order_id` of the ledger, and
+        `include_deleted` of strategies and trade-strategies.
         `exact=True` keeps every digit: Decimal objects in pandas, decimal128(38,20) elsewhere.
         """
-        call = get(f"/export/{path_part(table)}", epoch=epoch, symbol=symbol, begin=begin, end=end)
+        call = _export(table, epoch=epoch, symbol=symbol, begin=begin, end=end, **filters)
         return self._frame(call, engine, exact=exact)
 
     def export_file(
@@ -85,9 +91,10 @@ class Exports(Transport):
         symbol: str | None = None,
         begin: Instant | None = None,
         end: Instant | None = None,
+        **filters: bool | int | str | None,
     ) -> Path:
         """The same as a .csv, .parquet or .arrows file, in constant memory."""
-        call = get(f"/export/{path_part(table)}", epoch=epoch, symbol=symbol, begin=begin, end=end)
+        call = _export(table, epoch=epoch, symbol=symbol, begin=begin, end=end, **filters)
         return self._file(call, Path(file))
 
     @overload
@@ -190,3 +197,7 @@ class Exports(Transport):
             raise ValueError(f"{target.name}: expected a name in {', '.join(MEDIA_TYPES)}")
         self._save(replace(call, accept=MEDIA_TYPES[target.suffix]), target)
         return target
+
+
+def _export(table: str, **filters: Any) -> Call:
+    return get(f"/export/{path_part(table)}", **filters)

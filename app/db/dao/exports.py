@@ -19,9 +19,11 @@ async def copy_orders(conn: Copier, *, rows: ExportedRows) -> Copied:
             AND ($3::text IS NULL OR symbol = $3)
             AND ($4::timestamptz IS NULL OR created_at >= $4)
             AND ($5::timestamptz IS NULL OR created_at < $5)
+            AND ($6::int IS NULL OR status = $6)
         ORDER BY id
         """,
         *rows.of_epoch,
+        rows.status,
     )
 
 
@@ -60,9 +62,13 @@ async def copy_ledger(conn: Copier, *, rows: ExportedRows) -> Copied:
             AND ($3::text IS NULL OR account.asset = $3)
             AND ($4::timestamptz IS NULL OR entry.event_at >= $4)
             AND ($5::timestamptz IS NULL OR entry.event_at < $5)
+            AND ($6::text IS NULL OR account.kind = $6)
+            AND ($7::bigint IS NULL OR transfer.order_id = $7)
         ORDER BY entry.id
         """,
         *rows.of_epoch,
+        rows.kind,
+        rows.order_id,
     )
 
 
@@ -134,29 +140,33 @@ async def copy_watchlist(conn: Copier, *, rows: ExportedRows) -> Copied:
 
 
 async def copy_strategies(conn: Copier, *, rows: ExportedRows) -> Copied:
-    """The strategies, deleted ones as well."""
+    """The strategies, deleted ones as well unless they are not wanted."""
     return await conn.copy(
         """
         SELECT id, name, slug, created_at, updated_at, deleted_at
         FROM strategies
-        WHERE user_id = $1
+        WHERE user_id = $1 AND ($2 OR deleted_at IS NULL)
         ORDER BY id
         """,
         rows.user_id,
+        rows.include_deleted,
     )
 
 
 async def copy_trade_strategies(conn: Copier, *, rows: ExportedRows) -> Copied:
-    """The assignments, deleted ones as well."""
+    """The assignments, deleted ones as well unless they are not wanted."""
     return await conn.copy(
         """
         SELECT id, symbol, strategy_id, timestamp, created_at, updated_at, deleted_at
         FROM trade_strategies
-        WHERE user_id = $1 AND ($2::text IS NULL OR symbol = $2)
+        WHERE user_id = $1
+            AND ($2::text IS NULL OR symbol = $2)
+            AND ($3 OR deleted_at IS NULL)
         ORDER BY id
         """,
         rows.user_id,
         rows.symbol,
+        rows.include_deleted,
     )
 
 

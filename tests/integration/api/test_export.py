@@ -121,7 +121,10 @@ async def test_a_stranger_and_a_wrong_table_are_told_so(
         ("events", "epoch=1"),
         ("strategies", "symbol=A"),
         ("log", "epoch=1"),
-        ("orders", "active=true"),
+        ("fills", "active=true"),
+        ("accounts", "kind=cash"),
+        ("orders", "order_id=1"),
+        ("watchlist", "include_deleted=true"),
         ("orders", "as_of=2026-01-01T00:00:00Z"),
         ("ledger", "asset=USD"),
         ("events", "after=5"),
@@ -182,6 +185,31 @@ async def test_filters_narrow_an_export_down_as_they_do_the_lists(
         assert [r["id"] for r in await exported(client, "orders", **earlier)] == [str(first["id"])]
         assets = {row["asset"] for row in await exported(client, "ledger", epoch="1", symbol="USD")}
         assert assets == {"USD"}
+
+
+async def test_what_the_lists_can_leave_out_an_export_can_too(
+    served: tuple[str, Exports], ada: Person
+) -> None:
+    held, closed = await traded(ada)
+    made = await ada.client.post("/strategy", json={"name": "Gone", "slug": "gone"})
+    strategy_id = made.json()["data"]["id"]
+    assigned = {"symbol": "BTCUSDT", "strategy_id": strategy_id, "timestamp": "1h"}
+    assignment = await ada.client.post("/trade-strategy", json=assigned)
+    await ada.client.delete(f"/trade-strategy/{assignment.json()['data']['id']}")
+    await ada.client.delete(f"/strategy/{strategy_id}")
+    async with reading(served[0], ada) as client:
+        active = await exported(client, "orders", active="true")
+        assert [row["id"] for row in active] == [str(held["id"])]
+        assert len(await exported(client, "orders", active="false")) == 2
+        for query in ({"kind": "cash"}, {"order_id": str(closed["id"])}):
+            listed = (await ada.client.get("/ledger/entries", params=query)).json()["data"]
+            rows = await exported(client, "ledger", **query)
+            assert [row["id"] for row in rows] == [str(e["id"]) for e in listed["entries"][::-1]]
+            assert len(rows) >= 3
+        assert await exported(client, "ledger", kind="fees") == []
+        for table in ("strategies", "trade-strategies"):
+            assert len(await exported(client, table, include_deleted="true")) == 1
+            assert await exported(client, table, include_deleted="false") == []
 
 
 async def test_every_format_holds_the_same_rows_to_the_last_digit(
