@@ -1,6 +1,7 @@
 """What happened to the caller, numbered without a gap: asked for, or as it happens."""
 
 import asyncio
+from contextlib import nullcontext
 from functools import partial
 from typing import Annotated, Final
 
@@ -25,7 +26,7 @@ from app.http.routing import Router
 from app.resources import Resources
 from app.schemas.common import Limit, StandardResponse, format_instant, plain_number
 from app.schemas.events import SSE_EXAMPLE, EventList, EventNumber, SocketOpening
-from app.services.event_feed import StreamsExhausted, TooManyStreams
+from app.services.event_feed import EventReader, StreamsExhausted, TooManyStreams
 from app.services.event_reader import read_page
 
 WAIT_SECONDS_MAX: Final = 30
@@ -72,7 +73,11 @@ async def list_events(
     GET /events/stream and the WebSocket /ws/events send them as they happen; the WebSocket
     wants `{"token": "...", "after": 6}` as its first message, with a token or an API key.
     """
-    with resources.events.reader(user.id, after=after, credential=caller.credential) as reader:
+    with (
+        resources.events.reader(user.id, after=after, credential=caller.credential)
+        if wait_seconds
+        else nullcontext(EventReader(user.id, after=after))  # nobody waits, and no place is taken
+    ) as reader:
         page = await read_page(
             resources.db,
             reader,

@@ -167,6 +167,9 @@ async def test_the_streams_of_a_user_and_of_a_process_are_bounded(
             refused = await bob_client.get("/events/stream")
             assert_is_error(refused, 503, "streams_exhausted")
             assert refused.headers["retry-after"] == "1"
+            assert "poll GET /events" in refused.json()["message"]
+            for who in (bob_client, ada_client):
+                assert (await who.get("/events")).status_code == 200, "the advice is good"
             assert await closing_code(impatient, json.dumps({"token": token_of(bob)})) == 4503
 
 
