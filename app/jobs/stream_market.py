@@ -7,7 +7,8 @@ has heard of.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+import math
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -82,6 +83,8 @@ class Streaming:
     """What the other processes want."""
     unknown: set[Topic] = field(default_factory=set)
     """What some of them want and know nothing about yet."""
+    followed_since: Mapping[Topic, float] = field(default_factory=dict)
+    """When the stream of this term was told to follow what it follows."""
 
     def __post_init__(self) -> None:
         self.others = Demand(monotonic=self.monotonic)
@@ -110,6 +113,7 @@ async def ingest(streaming: Streaming) -> NoReturn:
 
 async def _ingest(streaming: Streaming, lease: Lease) -> None:
     stream = streaming.open_stream(streaming.board.hear)
+    streaming.followed_since = {}
     candles = LiveCandles(
         streaming.db,
         streaming.source,
@@ -168,7 +172,10 @@ async def _steer(streaming: Streaming, stream: MarketStream) -> NoReturn:
     """Keep the stream following what is wanted, here and elsewhere."""
     demands = (streaming.demand, streaming.others)
     while True:
-        stream.want(streaming.demand.wanted() | streaming.others.wanted())
+        wanted = streaming.demand.wanted() | streaming.others.wanted()
+        stream.want(wanted)
+        now, since = streaming.monotonic(), streaming.followed_since
+        streaming.followed_since = {topic: since.get(topic, now) for topic in wanted}
         waiting = [
             asyncio.create_task(demand.wait_for_change(seconds_max=1.0)) for demand in demands
         ]
@@ -216,7 +223,15 @@ async def _tell(streaming: Streaming, lease: Lease) -> NoReturn:
                 gather_seconds=streaming.times.batch,
                 enough=VALUES_PER_TEXT_MAX,
             )
-            texts = speller.spell(told)
+            # What the board has kept from before may be hours old; others know of younger.
+            since = streaming.followed_since
+            texts = speller.spell(
+                {
+                    topic: heard
+                    for topic, heard in told.items()
+                    if heard.received_at >= since.get(topic, math.inf)
+                }
+            )
             if texts:
                 await lease.tell(CHANNEL, texts)
 

@@ -181,6 +181,22 @@ async def test_a_listener_that_lost_its_connection_reads_everything_again(
     await admin.close()
 
 
+async def test_what_nobody_has_followed_for_long_is_not_told_as_what_is_known(
+    clone: CloneDatabase, exchange: ReplayExchange
+) -> None:
+    address = await clone()
+    left = replace(TICKER, symbol=Symbol("NOSUCHUSDT"))  # the venue says nothing newer
+    async with two_running(address, exchange) as (here, there):
+        with here.demand.hold([TICKER]):
+            await eventually(lambda: price(here) is not None)
+            posted = here.board.get(TICKER)
+            assert posted is not None
+            here.board.hear(left, posted.value, received_at=time.monotonic() - 3600)
+            with there.demand.hold([TICKER, left]):
+                await eventually(lambda: price(there) is not None)
+                assert left not in there.board.topics
+
+
 async def test_the_next_process_takes_over_and_a_lost_lease_cannot_write(
     clone: CloneDatabase, exchange: ReplayExchange
 ) -> None:
