@@ -215,7 +215,8 @@ async def _tell(streaming: Streaming, lease: Lease) -> NoReturn:
             wanted, anew = streaming.others.wanted(), set(streaming.unknown)
             streaming.unknown.clear()
             # Followed anew, a topic is told as it is known: that is how a process that came
-            # late, or lost its connection, reads again.
+            # late, or lost its connection, reads again. Others are owed what is not told yet.
+            owed = following.take_now(anew)
             following.drop([*(following.topics - wanted), *anew])
             following.add(wanted)
             told = await following.take(
@@ -225,15 +226,16 @@ async def _tell(streaming: Streaming, lease: Lease) -> NoReturn:
             )
             # What the board has kept from before may be hours old; others know of younger.
             since = streaming.followed_since
-            texts = speller.spell(
-                {
-                    topic: heard
-                    for topic, heard in told.items()
-                    if heard.received_at >= since.get(topic, math.inf)
-                }
-            )
-            if texts:
-                await lease.tell(CHANNEL, texts)
+            for part in (owed, told):
+                texts = speller.spell(
+                    {
+                        topic: heard
+                        for topic, heard in part.items()
+                        if heard.received_at >= since.get(topic, math.inf)
+                    }
+                )
+                if texts:
+                    await lease.tell(CHANNEL, texts)
 
 
 async def follow(streaming: Streaming) -> NoReturn:

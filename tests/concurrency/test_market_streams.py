@@ -25,13 +25,13 @@ from app.db.database import open_database
 from app.db.lease import LeaseLost, hold_lease
 from app.domain.books import Book
 from app.domain.instruments import Category, Symbol
-from app.domain.live import Channel, Ticker, Topic
-from app.jobs.stream_market import RelayTimes, Streaming, follow, ingest
+from app.domain.live import Channel, LiveCandle, LiveValue, Ticker, Topic
+from app.jobs.stream_market import CHANNEL, RelayTimes, Streaming, follow, ingest
 from app.jobs.supervisor import supervised
 from app.replay import ReplayExchange, replay_exchange
 from app.services.board import Board
 from app.services.demand import Demand
-from app.services.relay import Listener
+from app.services.relay import Listener, spell_wishes
 from tests.conftest import CloneDatabase, new_person, run_installation, settings_for
 
 SAFETY_SECONDS = 30
@@ -111,6 +111,19 @@ async def exchange() -> AsyncIterator[ReplayExchange]:
 def price(streaming: Streaming, topic: Topic = TICKER) -> Decimal | None:
     posted = streaming.board.get(topic)
     return posted.value.last_price if posted and isinstance(posted.value, Ticker) else None
+
+
+def posted_value(streaming: Streaming, topic: Topic) -> LiveValue | None:
+    posted = streaming.board.get(topic)
+    return None if posted is None else posted.value
+
+
+def candle(minute: int, *, is_closed: bool) -> LiveCandle:
+    one, open_ms = Decimal(1), minute * 60_000
+    return LiveCandle(
+        interval="1", open_ms=open_ms, end_ms=open_ms + 59_999, open=one, high=one, low=one,
+        close=one, volume=one, turnover=one, is_closed=is_closed, venue_time_ms=open_ms + 60_000,
+    )  # fmt: skip
 
 
 async def test_exactly_one_process_follows_the_venue_and_the_other_is_told(
@@ -195,6 +208,39 @@ async def test_what_nobody_has_followed_for_long_is_not_told_as_what_is_known(
             with there.demand.hold([TICKER, left]):
                 await eventually(lambda: price(there) is not None)
                 assert left not in there.board.topics
+
+
+async def test_a_closed_candle_is_told_though_another_process_has_all_of_it_told_again(
+    clone: CloneDatabase, exchange: ReplayExchange
+) -> None:
+    """It closes while the texts before it are being sent, and the other speaks up meanwhile."""
+    topic = Topic(SPOT, Symbol("NOSUCHUSDT"), Channel.CANDLE, "1")  # only we say anything of it
+    closed, forming = candle(0, is_closed=True), candle(1, is_closed=False)
+    address = await clone()
+    admin, third = [await asyncpg.connect(**address.connect_arguments()) for _ in range(2)]
+    async with two_running(address, exchange, replace(QUICK, renew=60)) as (here, there):
+        with there.demand.hold([TICKER, topic]), there.board.follow([topic]) as following:
+            await eventually(lambda: price(there) is not None)
+            async with admin.transaction():
+                await admin.execute("LOCK TABLE leases IN ACCESS EXCLUSIVE MODE")
+                here.board.hear(topic, candle(0, is_closed=False), received_at=time.monotonic())
+                await until(
+                    admin,
+                    "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                    "AND datname = current_database() AND query LIKE '%count(pg_notify%' "
+                    "AND pid <> pg_backend_pid()",
+                )
+                here.board.hear(topic, closed, received_at=time.monotonic())
+                here.board.hear(topic, forming, received_at=time.monotonic())
+                (text,) = spell_wishes("third", [topic], unknown=[topic])
+                await third.execute("SELECT pg_notify($1, $2)", CHANNEL, text)
+                await eventually(lambda: topic in here.unknown)
+            await eventually(lambda: posted_value(there, topic) == forming)
+            news = following.take_now()[topic].news
+            assert isinstance(news, tuple)
+            assert closed in news
+    await admin.close()
+    await third.close()
 
 
 async def test_the_next_process_takes_over_and_a_lost_lease_cannot_write(
