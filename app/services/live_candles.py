@@ -144,7 +144,9 @@ class LiveCandles:
                 stored, _ = await known_spans(conn, self._series[topic], span)
             begin_at = stored[0].begin_at if stored else first
         begin_at = max(begin_at, earliest)
-        is_whole = last == advance(begin_at, interval, len(found) - 1)
+        # What is known is told again when it is followed again; that fills no place.
+        new = {candle.open_time for candle in found if candle.open_time >= begin_at}
+        is_whole = last == advance(begin_at, interval, len(new) - 1)
         return None if is_whole or begin_at >= last else Span(begin_at=begin_at, end_at=last)
 
     def _add_hole(self, topic: Topic, hole: Span) -> None:

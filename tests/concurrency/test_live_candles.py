@@ -165,6 +165,18 @@ async def test_only_closed_candles_that_make_sense_are_stored(clone: CloneDataba
     await conn.close()
 
 
+async def test_a_closed_candle_that_is_told_again_hides_no_hole(clone: CloneDatabase) -> None:
+    """As when a topic is followed again: what is known comes first, and then what closes."""
+    address = await clone()
+    async with keeping_candles(address, fence=anybody) as keeping:
+        await keeping.store({SPOT: (live(0), live(1))})
+        await keeping.store({SPOT: (live(1), live(3))})
+        assert keeping.holes == {SPOT: Span(begin_at=START + 2 * MINUTE, end_at=START + 3 * MINUTE)}
+    async with keeping_candles(await clone(), fence=anybody) as keeping:
+        await keeping.store({SPOT: (live(0), live(0), live(2))})
+        assert list(keeping.holes) == [SPOT]
+
+
 async def test_a_hole_that_cannot_be_filled_now_is_filled_later(clone: CloneDatabase) -> None:
     address = await clone()
     conn = await asyncpg.connect(**address.connect_arguments())
