@@ -69,7 +69,7 @@ class Board:
         return self._posted.keys()
 
     def hear(self, topic: Topic, value: LiveValue, *, received_at: float) -> None:
-        """Post a value. Older than what is known: passed over."""
+        """Post a value. A row that is older than what is known, or told again: passed over."""
         before = self._posted.pop(topic, None)
         news: News
         if isinstance(value, tuple):
@@ -250,8 +250,8 @@ def _merged(known: Trades, heard: Trades) -> tuple[Trades, Trades]:
 
 
 def _is_older(candle: LiveCandle, known: LiveValue) -> bool:
-    """A candle that is over, or a state of it from before it closed."""
+    """A candle that is over, a state of it from before it closed, or the same told again."""
     assert isinstance(known, LiveCandle), "a topic keeps its kind"
     if candle.open_ms != known.open_ms:
         return candle.open_ms < known.open_ms
-    return known.is_closed and not candle.is_closed
+    return candle == known or (known.is_closed and not candle.is_closed)

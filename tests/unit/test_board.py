@@ -138,6 +138,19 @@ async def test_trades_that_are_told_again_are_no_news(board: Board) -> None:
     assert posted.received_at == 1, "that is when the last of them arrived"
 
 
+async def test_a_candle_that_is_told_again_is_no_news(board: Board) -> None:
+    closed = candle(60_000, "6", closed=True)
+    with board.follow([CANDLE]) as reader:
+        board.hear(CANDLE, closed, received_at=1)
+        board.hear(CANDLE, closed, received_at=2)
+        assert reader.take_now()[CANDLE].news == (closed,)
+        board.hear(CANDLE, closed, received_at=3)
+        assert reader.take_now() == {}
+    posted = board.get(CANDLE)
+    assert posted is not None
+    assert posted.received_at == 1
+
+
 def test_no_trades_at_all_are_nothing_that_is_known(board: Board) -> None:
     board.hear(TRADES, (), received_at=1)
     assert TRADES not in board.topics
