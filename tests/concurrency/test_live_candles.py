@@ -102,15 +102,17 @@ async def test_an_hour_at_high_speed_with_random_cuts_ends_with_exactly_the_cand
                 await eventually(lambda: streaming.board.get(LINEAR) is not None)
                 exchange.clock.set_speed(600)
                 cuts = 0
-                while exchange.clock.now_ms() < end_at.timestamp() * 1000:
+                while (
+                    exchange.clock.now_ms() < end_at.timestamp() * 1000
+                    or cuts < 5
+                    or exchange.requests.count("/v5/market/kline") <= asked + 1  # no holes yet
+                ):
                     exchange.faults.add("stream_cut", times=1)
                     cuts += 1
                     await asyncio.sleep(chance.uniform(0.2, 0.9))
                 exchange.faults.clear()
                 exchange.clock.set_speed(60)
                 stored = await until_stored(conn, 120, end_at=end_at)
-    assert cuts >= 5
-    assert exchange.requests.count("/v5/market/kline") > asked + 1, "cuts made holes"
     await conn.close()
     assert_is_the_file(file, stored)
 

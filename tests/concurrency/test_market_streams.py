@@ -363,13 +363,18 @@ async def test_the_next_term_waits_for_what_the_last_one_is_writing(
     address = await clone()
     writer = await asyncpg.connect(**address.connect_arguments())
     other = await asyncpg.connect(**address.connect_arguments())
-    term = await leases.take_lease(writer, name="test", holder="a", seconds=0.2)
+    term = await leases.take_lease(writer, name="test", holder="a", seconds=1)
     assert term == 1
     async with writer.transaction():
         assert await leases.lock_lease(writer, name="test", term=1)
-        await asyncio.sleep(0.3)  # the lease runs out, the transaction does not
+        # The lease runs out, the transaction does not.
+        await until(writer, "SELECT expires_at <= clock_timestamp() FROM leases")
         taking = asyncio.create_task(leases.take_lease(other, name="test", holder="b", seconds=60))
-        await asyncio.sleep(0.2)
+        await until(
+            writer,
+            "SELECT count(*) = 1 FROM pg_stat_activity "
+            "WHERE wait_event_type = 'Lock' AND datname = current_database()",
+        )
         assert not taking.done()
     assert await taking == 2
     await writer.close()

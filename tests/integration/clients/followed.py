@@ -34,6 +34,8 @@ QUICK = StreamTimes(
     forbidden=0.1,
 )
 IMPATIENT = replace(QUICK, silence=0.5)
+PATIENT = replace(QUICK, start=60)
+"""Asks again for what is wrong, never for what is slow: for tests that count how often it asked."""
 
 
 class Heard:

@@ -30,24 +30,24 @@ async def test_every_channel_arrives(world: World) -> None:
 
 
 async def test_only_what_is_wanted_is_subscribed_and_without_wishes_there_is_no_connection(
-    world: World,
+    patient: World,
 ) -> None:
-    requests = world.exchange.requests
-    async with following(world):
+    requests = patient.exchange.requests
+    async with following(patient):
         await asyncio.sleep(0.1)
         assert requests.count() == 0
-        world.stream.want({TICKER})
-        await world.until_told(TICKER)
+        patient.stream.want({TICKER})
+        await patient.until_told(TICKER)
         assert requests.count(symbol=BTC) == 1
         eth = Topic(LINEAR, ETH, Channel.TICKER)
-        world.stream.want({eth})
-        await world.until_told(eth)
-        world.heard.clear()
-        await world.until_told(eth, 3)
-        assert world.heard.count(TICKER) == 0
+        patient.stream.want({eth})
+        await patient.until_told(eth)
+        patient.heard.clear()
+        await patient.until_told(eth, 3)
+        assert patient.heard.count(TICKER) == 0
         assert requests.count("/v5/public/linear") == 1
-        world.stream.want(set())
-        await world.until(lambda: world.stream.socket_count == 0)
+        patient.stream.want(set())
+        await patient.until(lambda: patient.stream.socket_count == 0)
 
 
 async def test_spot_requests_have_at_most_ten_args(world: World) -> None:
@@ -58,11 +58,11 @@ async def test_spot_requests_have_at_most_ten_args(world: World) -> None:
         await world.until(lambda: all(world.heard.count(topic) for topic in topics))
 
 
-async def test_news_before_the_acknowledgement_count(world: World) -> None:
-    world.exchange.faults.add("stream_late_ack", times=1)
-    async with following(world, TICKER):
-        await world.is_right_again()
-    assert world.stream.counts.resubscriptions == 0
+async def test_news_before_the_acknowledgement_count(patient: World) -> None:
+    patient.exchange.faults.add("stream_late_ack", times=1)
+    async with following(patient, TICKER):
+        await patient.is_right_again()
+    assert patient.stream.counts.resubscriptions == 0
 
 
 async def test_an_acknowledgement_that_never_comes_is_not_waited_for(world: World) -> None:
@@ -84,23 +84,23 @@ async def test_a_ticker_delta_without_a_last_price_keeps_the_price(world: World)
         await world.is_right_again()
 
 
-async def test_a_gap_in_u_is_answered_by_a_new_snapshot(world: World) -> None:
-    async with following(world, BOOK, TICKER):
-        await world.until_told(BOOK, 3)
-        world.exchange.faults.add("stream_gap", times=1)
-        await world.until(lambda: world.stream.counts.resubscriptions == 1)
-        await world.is_right_again()
-    assert world.stream.counts.losses == 0
+async def test_a_gap_in_u_is_answered_by_a_new_snapshot(patient: World) -> None:
+    async with following(patient, BOOK, TICKER):
+        await patient.until_told(BOOK, 3)
+        patient.exchange.faults.add("stream_gap", times=1)
+        await patient.until(lambda: patient.stream.counts.resubscriptions == 1)
+        await patient.is_right_again()
+    assert patient.stream.counts.losses == 0
 
 
-async def test_a_delta_told_twice_changes_nothing(world: World) -> None:
-    async with following(world, BOOK, TICKER):
-        await world.until_told(BOOK, 2)
-        world.exchange.faults.add("stream_duplicate", times=3, path="orderbook.50.BTCUSDT")
-        await world.until_told(BOOK, 5)
-        await world.is_right_again()
-    assert world.stream.counts.resubscriptions == 0
-    numbers = [value.update_id for value in world.heard.values[BOOK] if isinstance(value, Book)]
+async def test_a_delta_told_twice_changes_nothing(patient: World) -> None:
+    async with following(patient, BOOK, TICKER):
+        await patient.until_told(BOOK, 2)
+        patient.exchange.faults.add("stream_duplicate", times=3, path="orderbook.50.BTCUSDT")
+        await patient.until_told(BOOK, 5)
+        await patient.is_right_again()
+    assert patient.stream.counts.resubscriptions == 0
+    numbers = [value.update_id for value in patient.heard.values[BOOK] if isinstance(value, Book)]
     assert numbers == sorted(set(numbers))
 
 
@@ -112,21 +112,21 @@ async def test_deltas_out_of_order_are_a_gap(world: World) -> None:
         await world.is_right_again()
 
 
-async def test_a_snapshot_with_u_1_in_midstream_begins_the_book_anew(world: World) -> None:
-    async with following(world, BOOK, TICKER):
-        await world.until_told(BOOK, 3)
-        world.exchange.faults.add("stream_restart", times=1)
-        await world.until(lambda: world.heard.book().update_id < 1000)
-        await world.until_told(BOOK, 3)
-        await world.is_right_again()
-    assert world.stream.counts.resubscriptions == 0
+async def test_a_snapshot_with_u_1_in_midstream_begins_the_book_anew(patient: World) -> None:
+    async with following(patient, BOOK, TICKER):
+        await patient.until_told(BOOK, 3)
+        patient.exchange.faults.add("stream_restart", times=1)
+        await patient.until(lambda: patient.heard.book().update_id < 1000)
+        await patient.until_told(BOOK, 3)
+        await patient.is_right_again()
+    assert patient.stream.counts.resubscriptions == 0
 
 
-async def test_the_best_bid_again_with_the_same_u_is_no_gap(world: World) -> None:
-    world.exchange.faults.add("stream_duplicate", path="orderbook.1.BTCUSDT")
-    async with following(world, TOP):
-        await world.until_told(TOP, 6)
-    assert world.stream.counts.resubscriptions == 0
+async def test_the_best_bid_again_with_the_same_u_is_no_gap(patient: World) -> None:
+    patient.exchange.faults.add("stream_duplicate", path="orderbook.1.BTCUSDT")
+    async with following(patient, TOP):
+        await patient.until_told(TOP, 6)
+    assert patient.stream.counts.resubscriptions == 0
 
 
 async def test_deltas_without_a_snapshot_are_not_believed(world: World) -> None:
@@ -139,13 +139,13 @@ async def test_deltas_without_a_snapshot_are_not_believed(world: World) -> None:
         assert len(value.bids) == 50
 
 
-async def test_a_crossed_book_is_asked_for_again(world: World) -> None:
-    async with following(world, BOOK, TICKER):
-        await world.until_told(BOOK, 2)
-        world.exchange.faults.add("stream_crossed", times=1)
-        await world.until(lambda: world.stream.counts.resubscriptions == 1)
-        await world.is_right_again()
-    for value in world.heard.values[BOOK]:
+async def test_a_crossed_book_is_asked_for_again(patient: World) -> None:
+    async with following(patient, BOOK, TICKER):
+        await patient.until_told(BOOK, 2)
+        patient.exchange.faults.add("stream_crossed", times=1)
+        await patient.until(lambda: patient.stream.counts.resubscriptions == 1)
+        await patient.is_right_again()
+    for value in patient.heard.values[BOOK]:
         assert isinstance(value, Book)
         assert value.bids[0][0] < value.asks[0][0]
 
@@ -162,12 +162,12 @@ async def test_a_price_that_is_none_is_never_told(world: World, price: str) -> N
         assert 1_000 < value.last_price < 1_000_000
 
 
-async def test_news_about_an_unknown_topic_is_passed_over(world: World) -> None:
-    world.exchange.faults.add("stream_unknown_topic", times=5)
-    async with following(world, TICKER):
-        await world.until_told(TICKER, 5)
-    assert (world.stream.counts.losses, world.stream.counts.resubscriptions) == (0, 0)
-    assert world.stream.counts.frames_ignored >= 5
+async def test_news_about_an_unknown_topic_is_passed_over(patient: World) -> None:
+    patient.exchange.faults.add("stream_unknown_topic", times=5)
+    async with following(patient, TICKER):
+        await patient.until_told(TICKER, 5)
+    assert (patient.stream.counts.losses, patient.stream.counts.resubscriptions) == (0, 0)
+    assert patient.stream.counts.frames_ignored >= 5
 
 
 async def test_trades_told_twice_or_late_are_heard_once(world: World) -> None:
