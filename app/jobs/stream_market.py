@@ -250,6 +250,8 @@ async def follow(streaming: Streaming) -> NoReturn:
     async with open_channel(streaming.address, CHANNEL, hear=hear) as channel:
         # Others may have said that they know nothing while nobody listened here.
         streaming.unknown |= streaming.others.wanted()
+        # A database that was restored, or another server, may count from an earlier term.
+        streaming.listener.term = streaming.term or 0
         while True:
             if streaming.term is None:
                 wanted = streaming.demand.wanted()

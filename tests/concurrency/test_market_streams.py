@@ -243,6 +243,25 @@ async def test_a_closed_candle_is_told_though_another_process_has_all_of_it_told
     await third.close()
 
 
+async def test_a_database_that_went_back_to_an_earlier_term_is_heard_again(
+    clone: CloneDatabase, exchange: ReplayExchange
+) -> None:
+    """A backup was restored, or a server took over that had not heard of the last terms."""
+    address = await clone()
+    admin = await asyncpg.connect(**address.connect_arguments())
+    async with two_running(address, exchange) as (_, there):
+        with there.demand.hold([TICKER]):
+            await eventually(lambda: price(there) is not None)
+            there.listener.term = 1000
+            first = price(there)
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name = 'goblin events'"
+            )
+            await eventually(lambda: price(there) != first)
+    await admin.close()
+
+
 async def test_the_next_process_takes_over_and_a_lost_lease_cannot_write(
     clone: CloneDatabase, exchange: ReplayExchange
 ) -> None:
