@@ -1,10 +1,6 @@
 """Several processes and one stream: who follows the venue, who is told, and what a loser can do."""
 
 import asyncio
-import contextlib
-import os
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,11 +14,8 @@ from app.clients.bybit import BybitClient
 from app.clients.bybit_socket import StreamTimes
 from app.clients.bybit_stream import BybitStream
 from app.clients.venue_http import venue_http_client
-from app.core.config import PROJECT
 from app.db.address import DatabaseAddress
-from app.db.dao import leases
 from app.db.database import open_database
-from app.db.lease import LeaseLost, hold_lease
 from app.domain.books import Book
 from app.domain.instruments import Category, Symbol
 from app.domain.live import Channel, LiveCandle, LiveValue, Ticker, Topic
@@ -344,119 +337,6 @@ async def test_an_order_fills_at_the_streams_price_and_says_so(
                     assert source in ("Bybit", "Bybit:stream")
                     await client.delete("/order/BTCUSDT")
             assert fill["price_age_ms"] < 5000
-
-
-async def test_a_lease_is_held_by_one_and_its_term_never_comes_again(
-    clone: CloneDatabase,
-) -> None:
-    address = await clone()
-    hold = partial(hold_lease, address, name="test", seconds=60.0, retry_seconds=0.02)
-    conn = await asyncpg.connect(**address.connect_arguments())
-    async with hold(holder="a") as first:
-        assert await leases.take_lease(conn, name="test", holder="b", seconds=60) is None
-        assert await leases.lock_lease(conn, name="test", term=first.term)
-        await first.renew()
-    # Left in order, it is free at once.
-    async with hold(holder="b") as second:
-        assert second.term == first.term + 1
-        assert not await leases.lock_lease(conn, name="test", term=first.term)
-        assert not await leases.renew_lease(conn, name="test", term=first.term, seconds=60)
-        told = await leases.notify_in_term(
-            conn, channel="test", texts=["x"], name="test", term=first.term
-        )
-        assert told == 0
-        await conn.execute("UPDATE leases SET expires_at = now() - interval '1 hour'")
-        assert not await leases.lock_lease(conn, name="test", term=second.term), (
-            "over, if not taken"
-        )
-        with pytest.raises(LeaseLost):
-            await second.tell("test", ["x"])
-        with pytest.raises(LeaseLost):
-            await second.renew()
-    await conn.close()
-
-
-async def test_the_next_term_waits_for_what_the_last_one_is_writing(
-    clone: CloneDatabase,
-) -> None:
-    address = await clone()
-    writer = await asyncpg.connect(**address.connect_arguments())
-    other = await asyncpg.connect(**address.connect_arguments())
-    term = await leases.take_lease(writer, name="test", holder="a", seconds=1)
-    assert term == 1
-    async with writer.transaction():
-        assert await leases.lock_lease(writer, name="test", term=1)
-        # The lease runs out, the transaction does not.
-        await until(writer, "SELECT expires_at <= clock_timestamp() FROM leases")
-        taking = asyncio.create_task(leases.take_lease(other, name="test", holder="b", seconds=60))
-        await until(
-            writer,
-            "SELECT count(*) = 1 FROM pg_stat_activity "
-            "WHERE wait_event_type = 'Lock' AND datname = current_database()",
-        )
-        assert not taking.done()
-    assert await taking == 2
-    await writer.close()
-    await other.close()
-
-
-PROGRAM = """
-import asyncio
-from app.core.config import load_settings
-from app.resources import open_resources
-
-async def main():
-    async with open_resources(load_settings(env_file=None)):
-        await asyncio.Event().wait()
-
-asyncio.run(main())
-"""
-
-
-async def test_another_process_takes_over_within_ten_seconds_of_a_kill(
-    clone: CloneDatabase, exchange: ReplayExchange
-) -> None:
-    address = await clone()
-    settings = settings_for(address, exchange.base_url, market_streams="on")
-    env = {
-        **os.environ,
-        **{
-            name.upper(): str(value)
-            for name, value in settings.model_dump(exclude_none=True).items()
-            if name not in ("db_password", "jwt_secret_key")
-        },
-        "DB_PASSWORD": address.password or "unused",
-        "JWT_SECRET_KEY": "a secret of the tests, long enough for HS256",
-    }
-    conn = await asyncpg.connect(**address.connect_arguments())
-    children: list[asyncio.subprocess.Process] = []
-
-    async def start() -> None:
-        children.append(
-            await asyncio.create_subprocess_exec(
-                sys.executable, "-c", PROGRAM, cwd=PROJECT, env=env
-            )
-        )
-
-    try:
-        await start()
-        await until(conn, "SELECT count(*) = 1 FROM leases")
-        await start()
-        await until(
-            conn,
-            "SELECT count(*) = 2 FROM pg_stat_activity WHERE datname = current_database() "
-            "AND application_name = 'goblin lease market streams'",
-        )
-        killed_at = time.monotonic()
-        children[0].send_signal(signal.SIGKILL)
-        await until(conn, "SELECT term = 2 AND expires_at > clock_timestamp() FROM leases")
-        assert time.monotonic() - killed_at < 10
-    finally:
-        for child in children:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
-        await conn.close()
 
 
 async def until(conn: asyncpg.Connection, question: str) -> None:
