@@ -52,8 +52,9 @@ async def test_the_next_term_waits_for_what_the_last_one_is_writing(
     clone: CloneDatabase,
 ) -> None:
     address = await clone()
-    writer = await asyncpg.connect(**address.connect_arguments())
-    other = await asyncpg.connect(**address.connect_arguments())
+    writer, other, watcher = [
+        await asyncpg.connect(**address.connect_arguments()) for _ in range(3)
+    ]
     term = await leases.take_lease(writer, name="test", holder="a", seconds=1)
     assert term == 1
     async with writer.transaction():
@@ -62,14 +63,14 @@ async def test_the_next_term_waits_for_what_the_last_one_is_writing(
         await until(writer, "SELECT expires_at <= clock_timestamp() FROM leases")
         taking = asyncio.create_task(leases.take_lease(other, name="test", holder="b", seconds=60))
         await until(
-            writer,
+            watcher,
             "SELECT count(*) = 1 FROM pg_stat_activity "
             "WHERE wait_event_type = 'Lock' AND datname = current_database()",
         )
         assert not taking.done()
     assert await taking == 2
-    await writer.close()
-    await other.close()
+    for conn in (writer, other, watcher):
+        await conn.close()
 
 
 PROGRAM = """

@@ -218,7 +218,7 @@ async def test_a_closed_candle_is_told_though_another_process_has_all_of_it_told
                 await admin.execute("LOCK TABLE leases IN ACCESS EXCLUSIVE MODE")
                 here.board.hear(topic, candle(0, is_closed=False), received_at=time.monotonic())
                 await until(
-                    admin,
+                    third,
                     "SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
                     "AND datname = current_database() AND query LIKE '%count(pg_notify%' "
                     "AND pid <> pg_backend_pid()",
