@@ -95,6 +95,10 @@ CODES_OF_ANY_REQUEST: Final[Mapping[str, tuple[HTTPStatus, str]]] = {
         HTTPStatus.SERVICE_UNAVAILABLE,
         "This process has CONNECTIONS_MAX connections.",
     ),
+    "service_unavailable": (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "goblin is shutting down: what it had not answered can be sent again with its key.",
+    ),
     "internal_error": (
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "A bug of goblin. The log has the details under the request id.",

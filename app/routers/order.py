@@ -58,8 +58,8 @@ router = Router(prefix="/order", tag="order")
 
 _CLOSED = {"message": ORDER_CLOSED, "data": CLOSED_ORDER}
 _UPSTREAM = (OrderSymbolUnknown, UpstreamInvalid, UpstreamUnavailable)
-_OPENING = (InsufficientBalance, ActiveOrderExists, LotRuleBroken, *_UPSTREAM)
-_CLOSING = (OrderNotFound, BalanceLimitExceeded, *_UPSTREAM)
+_OPENING = (InsufficientBalance, ActiveOrderExists, LotRuleBroken, LedgerStopped, *_UPSTREAM)
+_CLOSING = (OrderNotFound, BalanceLimitExceeded, LedgerStopped, *_UPSTREAM)
 
 
 @router.change(

@@ -4,6 +4,7 @@ from fastapi import Response
 
 from app.db.connection import Connection
 from app.domain.answers import Answer
+from app.domain.audit import LedgerStopped
 from app.domain.ledger import BeforeTheLedger
 from app.domain.users import BalanceLimitExceeded, InsufficientBalance, LockedUser
 from app.http.changes import ChangeOf, MoneyChangeOf, answer
@@ -31,7 +32,7 @@ async def get_me(
     "POST",
     "/me/deposit",
     summary="Deposit",
-    errors=(BalanceLimitExceeded,),
+    errors=(BalanceLimitExceeded, LedgerStopped),
     response_model=StandardResponse[UserOut],
 )
 async def deposit(body: Movement, change: MoneyChangeOf) -> Response:
@@ -44,7 +45,7 @@ async def deposit(body: Movement, change: MoneyChangeOf) -> Response:
     "POST",
     "/me/withdraw",
     summary="Withdraw",
-    errors=(InsufficientBalance,),
+    errors=(InsufficientBalance, LedgerStopped),
     response_model=StandardResponse[UserOut],
 )
 async def withdraw(body: Movement, change: MoneyChangeOf) -> Response:
@@ -53,7 +54,13 @@ async def withdraw(body: Movement, change: MoneyChangeOf) -> Response:
     return await change.settle(request, _balance, body=body)
 
 
-@router.change("POST", "/me/reset", summary="Begin anew", response_model=StandardResponse[UserOut])
+@router.change(
+    "POST",
+    "/me/reset",
+    summary="Begin anew",
+    errors=(LedgerStopped,),
+    response_model=StandardResponse[UserOut],
+)
 async def reset(body: Reset, change: ChangeOf) -> Response:
     """Begin a new epoch with this balance; the old one stays readable with ?epoch=."""
 

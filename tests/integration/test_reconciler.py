@@ -205,6 +205,9 @@ async def test_an_alarm_stops_money_in_every_process_and_nothing_else(
                     )
                     assert_is_error(refused, 503, "ledger_stopped")
                     assert refused.headers["retry-after"]
+                    declared = second.app.openapi()["paths"][path][method.lower()]["responses"]
+                    json_503 = declared["503"]["content"]["application/json"]
+                    assert "ledger_stopped" in json_503["examples"], (method, path)
                     assert found.expected not in refused.text, "it is a stranger's business"
                 ready = await client.get("/health/ready")
                 assert_is_error(ready, 503, "ledger_stopped")
