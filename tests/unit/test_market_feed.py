@@ -90,9 +90,12 @@ async def told(subscriber: Subscriber) -> dict[Topic, Update]:
     return {update.topic: update for update in subscriber.take()}
 
 
-async def passed_on() -> None:
-    """Longer than a tick."""
+async def passed_on(world: World) -> None:
+    """Longer than a tick, and until the feed has handed out all that it heard."""
     await asyncio.sleep(0.1)
+    async with asyncio.timeout(SAFETY_SECONDS):
+        while world.feed._following._untaken:  # noqa: SLF001, ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
 
 
 async def test_what_is_known_is_told_at_once_and_then_what_is_new(world: World) -> None:
@@ -122,7 +125,7 @@ async def test_everybody_in_time_is_told_the_same_object_and_its_words_are_made_
         for subscriber in (one, other):
             world.feed.subscribe(subscriber, [TICKER])
         world.hear(TICKER, ticker(5))
-        await passed_on()
+        await passed_on(world)
         texts = {world.feed.text_of(each.take(), spell) for each in (one, other)}
     assert len(texts) == len(spelled) == 1
     (told,) = json.loads(texts.pop())
@@ -140,7 +143,7 @@ async def test_a_slow_client_gets_the_last_state_and_not_every_one(world: World)
         world.feed.subscribe(slow, [TICKER])
         for price in range(1, 5):
             world.hear(TICKER, ticker(price))
-            await passed_on()
+            await passed_on(world)
         (update,) = slow.take()
         assert (update.news, update.dropped) == (ticker(4), 0)
 
@@ -149,7 +152,7 @@ async def test_the_age_counts_until_the_client_takes_it(world: World) -> None:
     with world.feed.subscriber("here") as slow:
         world.feed.subscribe(slow, [TICKER])
         world.hear(TICKER, ticker(1))
-        await passed_on()
+        await passed_on(world)
         world.now += 3
         (told,) = json.loads(world.feed.text_of(slow.take(), spell_updates))
         assert told["age_ms"] == 3000
@@ -162,7 +165,7 @@ async def test_trades_wait_for_a_slow_client_up_to_a_bound_and_it_is_told_how_ma
         world.feed.subscribe(slow, [TRADES])
         for batch in range(3):
             world.hear(TRADES, trades(*range(batch * 150, batch * 150 + 150)))
-            await passed_on()
+            await passed_on(world)
         (told,) = json.loads(world.feed.text_of(slow.take(), spell_updates))
     assert [trade["id"] for trade in told["trades"]] == [str(n) for n in range(250, 450)]
     assert len(told["trades"]) == ROWS_MAX
@@ -180,7 +183,7 @@ async def test_a_closed_candle_is_not_lost_behind_the_one_that_forms(world: Worl
             candle(3, is_closed=False),
         ):
             world.hear(CANDLE, state)
-            await passed_on()
+            await passed_on(world)
         (told,) = json.loads(world.feed.text_of(slow.take(), spell_updates))
     assert told["interval"] == "1m"
     assert [(c["open_time_ms"] // 60_000, c["is_closed"]) for c in told["candles"]] == [
@@ -197,9 +200,9 @@ async def test_whoever_joins_gets_each_trade_once_and_so_do_those_who_were_there
         world.feed.subscribe(early, [TRADES])
         world.hear(TRADES, trades(1, 2))
         world.feed.subscribe(late, [TRADES])  # within the tick
-        await passed_on()
+        await passed_on(world)
         world.hear(TRADES, trades(3))
-        await passed_on()
+        await passed_on(world)
         assert [u.news for u in early.take()] == [trades(1, 2, 3)]
         assert [u.news for u in late.take()] == [trades(1, 2, 3)]
 
@@ -213,7 +216,7 @@ async def test_a_topic_is_wanted_for_as_long_as_somebody_follows_it(world: World
             assert world.demand.wanted() == {TICKER, TRADES}
         assert world.demand.wanted() == {TRADES}
         world.hear(TICKER, ticker(1))
-        await passed_on()
+        await passed_on(world)
         assert one.take() == ()
     assert world.demand.wanted() == set()
     assert world.feed.count == 0
@@ -224,7 +227,7 @@ async def test_what_was_known_long_ago_and_is_followed_no_more_is_not_told(world
     world.now += 3600
     with world.feed.subscriber("a") as subscriber:
         world.feed.subscribe(subscriber, [TICKER])
-        await passed_on()
+        await passed_on(world)
         assert subscriber.take() == ()
 
 
