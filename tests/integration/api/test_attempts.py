@@ -375,7 +375,7 @@ async def test_the_purge_forgets_what_no_longer_counts_and_nothing_else(
         while True:
             async with db.connection() as conn:
                 left = {row["origin"] for row in await conn.fetch("SELECT origin FROM attempts")}
-            if len(left) < len(rows):
+            if left.isdisjoint({"old", "empty"}):  # its own job may have begun with some
                 break
             await asyncio.sleep(0.01)
     purging.cancel()
