@@ -94,7 +94,7 @@ async def listening_count(address: DatabaseAddress, count: int) -> list[int]:
             while True:
                 rows = await conn.fetch(
                     "SELECT pid FROM pg_stat_activity WHERE application_name = 'goblin events'"
-                    " AND datname = current_database() AND query LIKE 'LISTEN%'"
+                    " AND datname = current_database() AND query LIKE 'LISTEN%' AND state = 'idle'"
                 )
                 if len(rows) >= count:
                     return [row["pid"] for row in rows]
