@@ -79,6 +79,16 @@ def wait_until_healthy(server: Running) -> None:
             time.sleep(0.05)
 
 
+def kill_database(clone: Clone) -> None:
+    """And wait for its processes to notice: one of them might answer once more until it has."""
+    killed = set(clone.database_processes())
+    os.kill(clone.postmaster(), signal.SIGKILL)
+    deadline = time.monotonic() + STOP_SECONDS_MAX
+    while killed & set(clone.database_processes()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def assert_is_kept(server: Running, token: str, buy: Decimal) -> None:
     with server.client(token) as client:
         me = data(client.get("/users/me"))
@@ -129,7 +139,7 @@ def test_an_order_at_recorded_prices_survives_every_kill_and_pays_to_the_last_di
     with serving(clone, *replay, "--port", "0", **loud) as server:
         assert_is_kept(server, token, buy)
         assert clone.postmaster() in clone.database_processes()
-        os.kill(clone.postmaster(), signal.SIGKILL)
+        kill_database(clone)
         wait_until_healthy(server)
         assert_is_kept(server, token, buy)
         os.kill(clone.postmaster(), signal.SIGKILL)
