@@ -169,7 +169,7 @@ def title_of(pid: int) -> str:
 @asynccontextmanager
 async def victims(dice: random.Random, *, workers: int = 1) -> AsyncIterator[Victims]:
     """A new installation that serves, and nothing of it afterwards."""
-    with scratch_folder() as folder:
+    with scratch_folder() as folder, kept_port() as port:
         exchange = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "app.replay", "--port", "0",
             cwd=PROJECT, stdout=asyncio.subprocess.PIPE,
@@ -178,7 +178,7 @@ async def victims(dice: random.Random, *, workers: int = 1) -> AsyncIterator[Vic
         said = (await exchange.stdout.readline()).decode()
         found = Victims(
             folder=folder,
-            port=free_port(),
+            port=port,
             exchange_url=said.split()[-1],
             dice=dice,
             workers=workers,
@@ -204,8 +204,16 @@ def scratch_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@contextmanager
+def kept_port() -> Iterator[int]:
+    """A port of loopback on which nobody listens, and that the system gives to nobody else.
+
+    Whoever is told of it can listen there, again and again: servers do not mind what only keeps
+    a port.
+    """
+    with socket.socket() as keeping:
+        for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            keeping.setsockopt(socket.SOL_SOCKET, option, 1)
+        keeping.bind(("127.0.0.1", 0))
+        port: int = keeping.getsockname()[1]
+        yield port

@@ -9,13 +9,6 @@ import uvicorn
 from fastapi import FastAPI
 
 
-def free_port() -> int:
-    """A port of loopback that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class _Server(uvicorn.Server):
     """uvicorn inside a test, whose signals belong to pytest."""
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from bench.victims import kept_port
 from pyarrow import parquet
 from tests.e2e.running import STOP_SECONDS_MAX, Clone, Running, serving
-from tests.serving import free_port
 
 RECORDING = Path("candles") / "bybit_linear_BTCUSDT_1.parquet"
 MINUTE_MS = 60_000
@@ -161,8 +161,10 @@ def test_an_order_at_recorded_prices_survives_every_kill_and_pays_to_the_last_di
     assert clone.database_processes() == []
     assert clone.output[-1].endswith("goblin has stopped\n")
 
-    port = free_port()
-    with serving(clone, *replay, PORT=str(port), HOST="127.0.0.1", **loud) as server:
+    with (
+        kept_port() as port,
+        serving(clone, *replay, PORT=str(port), HOST="127.0.0.1", **loud) as server,
+    ):
         assert server.url == f"http://127.0.0.1:{port}"
         with server.client(token) as client:
             assert data(client.get("/order"))["orders"] == [closed]
@@ -203,7 +205,7 @@ def test_the_demo_walks_the_main_job_with_numbers_that_agree(
 
 
 def test_what_cannot_be_served_is_said_in_a_few_lines_and_starts_nothing(clone: Clone) -> None:
-    with socket.socket() as taken:
+    with socket.socket() as taken, kept_port() as silent:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
@@ -214,7 +216,7 @@ def test_what_cannot_be_served_is_said_in_a_few_lines_and_starts_nothing(clone: 
             (["--replay", "nowhere"], {}, 1, "there is no such file or folder"),
             (["--speed", "2"], {}, 1, "--speed goes with --replay"),
             (["--prot", port], {}, 2, "--replay [FILE|FOLDER]"),
-            (["--port", "0"], {"DB_HOST": "127.0.0.1", "DB_PORT": str(free_port())}, 1, "Remedy: "),
+            (["--port", "0"], {"DB_HOST": "127.0.0.1", "DB_PORT": str(silent)}, 1, "Remedy: "),
         ):
             done = clone.run("serve", *arguments, **variables)
             assert done.returncode == code, done.stderr

@@ -3,25 +3,32 @@
 import asyncio
 import os
 import re
+from collections.abc import Iterator
 
 import asyncpg
 import pytest
 from app.replay import ReplayExchange
 from app.serving import UsageError
 from app.workers import FIRST_STARTS_MAX, Workers
+from bench.victims import kept_port
 from tests.conftest import CloneDatabase
 from tests.environment import database_variables
 from tests.integration.api.streaming import eventually
-from tests.serving import free_port
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with kept_port() as kept:
+        yield kept
 
 
 async def test_a_worker_starts_again_when_its_database_comes_back_and_not_for_ever(
-    clone: CloneDatabase, exchange: ReplayExchange, caplog: pytest.LogCaptureFixture
+    clone: CloneDatabase, exchange: ReplayExchange, port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     address = await clone()
     admin = await asyncpg.connect(**address.with_database("postgres").connect_arguments())
     environment = {
-        "PATH": os.environ["PATH"], "PORT": str(free_port()), "BYBIT_BASE_URL": exchange.base_url,
+        "PATH": os.environ["PATH"], "PORT": str(port), "BYBIT_BASE_URL": exchange.base_url,
         **database_variables(address),
     }  # fmt: skip
     name, hidden = address.database, f"{address.database}_hidden"

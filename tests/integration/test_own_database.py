@@ -12,22 +12,23 @@ from app.db.address import DatabaseAddress
 from app.db.database import open_database
 from app.db.embedded import TcpAccess, embedded_postgres, remove_data
 from app.db.reach import DatabaseNotUsable, check_room, check_usable
-from tests.serving import free_port
+from bench.victims import kept_port
 
 
 @pytest_asyncio.fixture(scope="module")
 async def own(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DatabaseAddress]:
     """A server on a port that demands its password, as a user's own does."""
-    tcp = TcpAccess(port=free_port(), password="right horse")
     folder: Path = tmp_path_factory.mktemp("own")
-    async with embedded_postgres(folder / "data", tcp=tcp):
-        yield DatabaseAddress(
-            host="127.0.0.1",
-            port=tcp.port,
-            database="goblin",
-            user="postgres",
-            password=tcp.password,
-        )
+    with kept_port() as port:
+        tcp = TcpAccess(port=port, password="right horse")
+        async with embedded_postgres(folder / "data", tcp=tcp):
+            yield DatabaseAddress(
+                host="127.0.0.1",
+                port=tcp.port,
+                database="goblin",
+                user="postgres",
+                password=tcp.password,
+            )
     await remove_data(folder / "data")
 
 
@@ -65,7 +66,8 @@ async def test_a_missing_database_is_not_created_but_the_command_for_it_is_named
 
 
 async def test_nobody_listening_names_the_settings_of_the_address(own: DatabaseAddress) -> None:
-    text = await complaint(replace(own, port=free_port()))
+    with kept_port() as silent:
+        text = await complaint(replace(own, port=silent))
     assert "cannot be reached" in text
     assert "DB_HOST and DB_PORT" in text
 

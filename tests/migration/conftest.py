@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 from app.db.address import DatabaseAddress
 from app.db.embedded import TcpAccess, embedded_postgres, remove_data
+from bench.victims import kept_port
 from tests.migration.flyway import Flyway, FlywayMissingError, fetch
-from tests.serving import free_port
 from tests.unproven import unproven
 
 PASSWORD = "p@ss: w/rd%20&'\"$x ü"
@@ -27,11 +27,11 @@ def flyway() -> Flyway:
 @pytest_asyncio.fixture(scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DatabaseAddress]:
     data = tmp_path_factory.mktemp("migration") / "data"
-    tcp = TcpAccess(port=free_port(), password=PASSWORD)
-    async with embedded_postgres(data, tcp=tcp):
-        yield DatabaseAddress(
-            host="127.0.0.1", port=tcp.port, database="postgres", user="postgres", password=PASSWORD
-        )
+    with kept_port() as port:
+        async with embedded_postgres(data, tcp=TcpAccess(port=port, password=PASSWORD)):
+            yield DatabaseAddress(
+                host="127.0.0.1", port=port, database="postgres", user="postgres", password=PASSWORD
+            )
     await remove_data(data)
 
 

@@ -2,13 +2,14 @@
 # ruff: noqa: ASYNC221, ASYNC240  a test may block: nobody else is served
 
 import shutil
-import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 from app.db.embedded import EmbeddedPostgresError, TcpAccess, embedded_postgres, find_running
+from bench.victims import kept_port
 from tests.integration.embedded.apps import eventually, kill_postmaster, server_log, sql
 from tests.unproven import unproven
 
@@ -35,10 +36,15 @@ async def test_settings_that_keep_data_safe_stay_on_whatever_anybody_wrote(
         assert await sql(address, "SHOW synchronous_commit") == "on"
 
 
-async def test_a_tcp_port_demands_the_password_and_the_socket_does_not(data_dir: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+@pytest.fixture
+def port() -> Iterator[int]:
+    with kept_port() as kept:
+        yield kept
+
+
+async def test_a_tcp_port_demands_the_password_and_the_socket_does_not(
+    data_dir: Path, port: int
+) -> None:
     tcp = TcpAccess(port=port, password='it\'s; a "secret"')
     assert "secret" not in repr(tcp)
     over_tcp = {"host": "127.0.0.1", "port": port, "user": "postgres", "database": "goblin"}
