@@ -6,8 +6,7 @@ from tests.conftest import Installation
 from tests.integration.api.streaming import Served, serving
 
 IMPATIENT = StreamLimits(
-    per_user=2, per_process=3, keep_alive_seconds=0.05, send_seconds=0.3, opening_seconds=0.3,
-    recheck_seconds=0.1,
+    per_user=2, per_process=3, keep_alive_seconds=0.05, send_seconds=0.3, recheck_seconds=0.1,
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,8 +10,16 @@ from app.core.security import create_access_token
 from app.domain.access import SessionId
 from tests.conftest import Installation, new_person
 from tests.integration.accounts import api_key
+from tests.integration.api.conftest import IMPATIENT
 from tests.integration.api.sockets import SAFETY_SECONDS
-from tests.integration.api.streaming import Served, closing_code, deposit, open_events, token_of
+from tests.integration.api.streaming import (
+    Served,
+    closing_code,
+    deposit,
+    open_events,
+    serving,
+    token_of,
+)
 
 
 async def test_the_socket_tells_the_past_and_then_what_happens(
@@ -41,7 +50,9 @@ async def test_the_socket_wants_a_token_that_counts(
     )
     for token in ("", "nonsense", expired, token_of(person)[:-2], "x" * 5000):
         assert await closing_code(impatient, json.dumps({"token": token})) == 4401, token
-    assert await closing_code(impatient, None) == 4401, "too late"
+    in_a_hurry = replace(IMPATIENT, opening_seconds=0.3)
+    async with serving(installation, in_a_hurry) as hurried:
+        assert await closing_code(hurried, None) == 4401, "too late"
 
 
 async def test_the_socket_takes_an_api_key_that_may_read_and_no_other(
