@@ -42,11 +42,11 @@ def test_the_expressions_were_found() -> None:
 @pytest.mark.parametrize("name", sorted(FOUND))
 def test_an_expression_is_done_with_fifty_thousand_characters_at_once(name: str) -> None:
     expression = FOUND[name]
-    started = time.perf_counter()
+    started = time.process_time()
     for part in PARTS:
         for end in ("", "!", "\n", " x"):
             text = (part * LENGTH)[:LENGTH] + end
             subject = text.encode() if isinstance(expression.pattern, bytes) else text
             expression.fullmatch(subject)
             expression.match(subject)
-            assert time.perf_counter() - started < SECONDS_MAX, (part, end)
+            assert time.process_time() - started < SECONDS_MAX, (part, end)
