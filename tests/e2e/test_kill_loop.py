@@ -9,10 +9,8 @@ from bench.kills import KINDS, Outcome, kill_loop
 KILLS = 20
 CLIENTS = 16
 WORKER_KINDS = ("worker", "server", "database", "worker")
-RECOVERY_SECONDS_MAX = 15.0
-"""Three on a quiet machine; here only a bound against hanging."""
-WORKERS_RECOVERY_SECONDS_MAX = 45.0
-"""The same where a parent starts first and then two more processes on a busy machine."""
+RECOVERY_SECONDS_MAX = 45.0
+"""Three on a quiet machine and a dozen on a busy one; here only a bound against hanging."""
 
 
 @pytest.mark.serial
@@ -20,7 +18,7 @@ WORKERS_RECOVERY_SECONDS_MAX = 45.0
 async def test_twenty_kills_lose_nothing_that_was_acknowledged_and_double_nothing() -> None:
     seed = secrets.randbelow(2**32)
     outcome = await kill_loop(count=KILLS, clients=CLIENTS, seed=seed)
-    judge(outcome, seed=seed, kinds=KINDS, seconds_max=RECOVERY_SECONDS_MAX)
+    judge(outcome, seed=seed, kinds=KINDS)
 
 
 @pytest.mark.serial
@@ -34,12 +32,12 @@ async def test_two_workers_keep_the_same_promise_whoever_of_them_is_killed() -> 
         workers=2,
         kinds_in_turn=WORKER_KINDS,
     )
-    judge(outcome, seed=seed, kinds=WORKER_KINDS, seconds_max=WORKERS_RECOVERY_SECONDS_MAX)
+    judge(outcome, seed=seed, kinds=WORKER_KINDS)
     assert "another takes its place" in outcome.log
     assert "the parent of the workers is gone" in outcome.log
 
 
-def judge(outcome: Outcome, *, seed: int, kinds: Sequence[str], seconds_max: float) -> None:
+def judge(outcome: Outcome, *, seed: int, kinds: Sequence[str]) -> None:
     print(f"\nseed {seed}\n{outcome.report()}")  # noqa: T201 - shown where it fails
     assert outcome.wrong == []
     assert set(outcome.journal.statuses) <= {200, 201, 409, 503}, outcome.log
@@ -47,4 +45,4 @@ def judge(outcome: Outcome, *, seed: int, kinds: Sequence[str], seconds_max: flo
         assert complaint not in outcome.log, outcome.log
     assert len(outcome.journal.acknowledged) > len(outcome.kinds), "there was something to lose"
     for kind in kinds:
-        assert max(outcome.recovery_of(kind)) <= seconds_max
+        assert max(outcome.recovery_of(kind)) <= RECOVERY_SECONDS_MAX
