@@ -15,7 +15,7 @@ from app.clients.bybit_socket import StreamTimes
 from app.clients.bybit_stream import BybitStream
 from app.clients.venue_http import venue_http_client
 from app.db.address import DatabaseAddress
-from app.db.database import open_database
+from app.db.database import ACQUIRE_SECONDS_MAX, open_database
 from app.domain.books import Book
 from app.domain.instruments import Category, Symbol
 from app.domain.live import Channel, LiveCandle, LiveValue, Ticker, Topic
@@ -58,6 +58,7 @@ async def running(
     *,
     times: StreamTimes | None = None,
     relay: RelayTimes = QUICK,
+    demand: Demand | None = None,
 ) -> AsyncIterator[Streaming]:
     """What one process has and does."""
     board = Board(venue="Bybit", monotonic=time.monotonic)
@@ -69,7 +70,7 @@ async def running(
             address=address,
             db=db,
             board=board,
-            demand=Demand(monotonic=time.monotonic),
+            demand=demand or Demand(monotonic=time.monotonic),
             open_stream=lambda hear: BybitStream(exchange.stream_url, hear=hear, times=times),
             source=BybitClient(http, timeout_seconds=10),
             monotonic=time.monotonic,
@@ -301,11 +302,14 @@ async def test_a_watchlist_is_followed_on_while_no_connection_is_free_to_look_it
         """
     )
     await conn.close()
-    async with running(address, exchange, "here", relay=replace(QUICK, look_up=0.5)) as here:
+    now = 0.0
+    demand, relay = Demand(monotonic=lambda: now), replace(QUICK, look_up=0.5)
+    async with running(address, exchange, "here", relay=relay, demand=demand) as here:
         await eventually(lambda: TICKER in here.board.topics)
         async with here.db.connection(), here.db.connection():
             await eventually(lambda: here.db.pool_use.waiting > 0)
             await eventually(lambda: here.db.pool_use.waiting == 0)
+            now += relay.look_up + ACQUIRE_SECONDS_MAX  # as long as it takes where nothing is late
             assert TICKER in here.demand.wanted()
 
 
