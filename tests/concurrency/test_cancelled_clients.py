@@ -34,6 +34,11 @@ AWAITS_MAX = 400
 CLIENTS = int(os.environ.get("GOBLIN_LEAVING_CLIENTS", "200"))
 AT_ONCE = 200
 SEED = int(os.environ.get("GOBLIN_LEAVING_SEED", "1"))
+SAFETY_SECONDS = 30
+WAITS_FOR_US = """
+    SELECT count(*) FROM pg_locks
+    WHERE NOT granted AND transactionid = pg_current_xact_id_if_assigned()::xid
+"""
 _keys = (f"left-{number}" for number in itertools.count())
 
 
@@ -180,7 +185,9 @@ async def test_a_full_pool_is_not_lost_when_those_who_wait_for_it_leave(
     async with watcher.transaction():
         await watcher.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", person.user.id)
         tasks = [asyncio.create_task(ask(person, deposit)) for _ in range(40)]
-        await asyncio.sleep(0.3)
+        async with asyncio.timeout(SAFETY_SECONDS):
+            while not await watcher.fetchval(WAITS_FOR_US):  # noqa: ASYNC110 - the database knows
+                await asyncio.sleep(0.01)
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
