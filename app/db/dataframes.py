@@ -148,6 +148,8 @@ async def query_to_dataframe(
     """
     if engine not in ("pandas", "polars", "arrow"):
         raise ValueError(f"engine is 'pandas', 'polars' or 'arrow', not {engine!r}")
+    if rows_max is not None and rows_max < 0:
+        raise ValueError(f"rows_max is 0 or more, or None for no limit, not {rows_max}")
     pd = _pandas() if engine == "pandas" else None
     pl = _polars() if engine == "polars" else None
     pa = _pyarrow_if_there_is() if engine == "pandas" else import_pyarrow()

@@ -123,7 +123,9 @@ class Reading:
 async def open_reading(
     address: DatabaseAddress, *, seconds_max: float | None
 ) -> AsyncIterator[Reading]:
-    """A connection of its own, closed afterwards whatever state it is in."""
+    """A connection of its own, closed afterwards whatever state it is in. Raises ValueError."""
+    if seconds_max is not None and not seconds_max > 0:  # 0 is no limit at all to PostgreSQL
+        raise ValueError(f"timeout_seconds is more than 0, or None for no limit, not {seconds_max}")
     connection = await asyncpg.connect(
         **address.connect_arguments(),
         server_settings={"timezone": "UTC", "standard_conforming_strings": "on"},

@@ -200,3 +200,16 @@ async def test_a_table_that_is_not_there_says_which_database_was_asked_and_how_t
         async for _ in stream_query("SELECT * FROM nowhere", settings=settings):
             pass
     assert missing.value.__notes__ == [note]
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, math.nan])
+async def test_a_limit_that_would_be_none_is_refused(settings: Settings, seconds: float) -> None:
+    """PostgreSQL takes 0 for no limit at all."""
+    right = "more than 0, or None for no limit"
+    with pytest.raises(ValueError, match=right):
+        await query_to_dataframe("SELECT 1", timeout_seconds=seconds, settings=settings)
+    with pytest.raises(ValueError, match=right):
+        await anext(stream_query("SELECT 1", timeout_seconds=seconds, settings=settings))
+    with pytest.raises(ValueError, match="rows_max is 0 or more, or None for no limit, not -1"):
+        await query_to_dataframe("SELECT 1", rows_max=-1, settings=settings)
+    assert (await query_to_dataframe("SELECT 1 LIMIT 0", rows_max=0, settings=settings)).empty
