@@ -180,6 +180,15 @@ async def test_an_alarm_stops_money_in_every_process_and_nothing_else(
 ) -> None:
     settings = settings_for(await clone(), exchange.base_url)
     async with run_installation(settings) as first, run_installation(settings) as second:
+
+        async def one_has_run() -> bool:
+            pages = []
+            for running in (first, second):
+                async with running.client() as client:
+                    pages.append((await client.get("/metrics")).text)
+            return any('last_success_timestamp_seconds{job="reconciler"}' in p for p in pages)
+
+        await until(one_has_run, "what began before the discrepancy clears no alarm")
         ada = await new_person(first, balance="1000000")
         order = {"symbol": "ETHUSDT", "quantity": "1", "client_order_id": "before"}
         opened = await ada.client.post("/order", json=order)
