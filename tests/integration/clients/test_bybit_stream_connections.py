@@ -9,6 +9,7 @@ from app.clients.bybit_socket import StreamTimes
 from app.clients.bybit_stream import BybitStream, stream_url_of
 from app.domain.instruments import Symbol
 from app.domain.live import Channel, Topic
+from bench.victims import kept_port
 from tests.integration.clients.followed import (
     BOOK,
     ETH,
@@ -152,13 +153,13 @@ def test_with_the_default_times_a_connection_comes_back_within_five_seconds() ->
 
 
 async def test_an_unreachable_venue_is_mentioned_once_and_hangs_nobody(
-    world: World, caplog: pytest.LogCaptureFixture, unused_tcp_port: int
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stream = BybitStream(
-        f"ws://127.0.0.1:{unused_tcp_port}", hear=world.heard, times=QUICK, sleep=asyncio.sleep
-    )
-    stream.want({TICKER, Topic(LINEAR, ETH, Channel.TICKER)})
-    with caplog.at_level(logging.DEBUG, logger="app.clients"):
+    with kept_port() as port, caplog.at_level(logging.DEBUG, logger="app.clients"):
+        stream = BybitStream(
+            f"ws://127.0.0.1:{port}", hear=world.heard, times=QUICK, sleep=asyncio.sleep
+        )
+        stream.want({TICKER, Topic(LINEAR, ETH, Channel.TICKER)})
         running = asyncio.create_task(stream.run())
         await world.until(lambda: stream.counts.losses >= 5)
         running.cancel()
