@@ -86,6 +86,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.timeout(120)
 async def test_another_process_takes_over_within_ten_seconds_of_a_kill(
     clone: CloneDatabase, exchange: ReplayExchange
 ) -> None:
