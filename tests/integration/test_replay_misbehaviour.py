@@ -111,6 +111,7 @@ async def test_a_delay_is_waited_for_and_other_requests_are_not_held_up(
     assert (await price(client, "ETHUSDT")).status_code == 200
     assert not slow.done()
     slow.cancel()
+    await asyncio.wait({slow})
     exchange.faults.clear()
     exchange.faults.add("delay", seconds=0.2)
     began_at = loop.time()
@@ -127,7 +128,9 @@ async def test_a_hanging_exchange_never_answers_and_still_stops_at_once(
     async with replay_exchange() as other, httpx.AsyncClient(base_url=other.base_url) as second:
         other.faults.add("hang")
         held = asyncio.create_task(second.get("/v5/market/time"))
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(20):
+            while not other.requests.count():  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
     with pytest.raises(httpx.TransportError):
         await held
 
