@@ -41,11 +41,12 @@ EXTENSIONS: Final[Mapping[ExportFormat, str]] = {
 }
 
 _WHOLE: Final = ("epoch", "symbol", "from", "to")
+_LEDGER: Final = ("epoch", "asset", "from", "to")
 FILTERS: Final[Mapping[ExportTable, Collection[str]]] = {
     ExportTable.ORDERS: (*_WHOLE, "active"),
     ExportTable.FILLS: _WHOLE,
-    ExportTable.LEDGER: (*_WHOLE, "kind", "order_id"),
-    ExportTable.ACCOUNTS: _WHOLE,
+    ExportTable.LEDGER: (*_LEDGER, "kind", "order_id"),
+    ExportTable.ACCOUNTS: _LEDGER,
     ExportTable.LOG: ("symbol", "from", "to"),
     ExportTable.EVENTS: ("from", "to"),
     ExportTable.WATCHLIST: ("symbol",),
@@ -62,6 +63,7 @@ class ExportedRows:
     user_id: UserId
     epoch: int
     symbol: str | None
+    """Of the ledger and its accounts: the asset."""
     begin: datetime | None
     end: datetime | None
     status: OrderStatus | None

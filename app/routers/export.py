@@ -119,6 +119,9 @@ async def export_table(
     resources: ResourcesOf,
     epoch: Epoch = None,
     symbol: Annotated[FilterSymbol | None, Query(examples=["BTCUSDT"])] = None,
+    asset: Annotated[
+        FilterSymbol | None, Query(description="Of the ledger and its accounts.", examples=["USD"])
+    ] = None,
     begin: Annotated[
         AwareDatetime | None,
         BeforeValidator(iso_instant),
@@ -148,7 +151,7 @@ async def export_table(
     filters = ExportFilters(
         names=list(request.query_params),
         epoch=epoch,
-        symbol=symbol or None,
+        symbol=symbol or asset or None,
         begin=begin,
         end=end,
         status=OrderStatus.ACTIVE if active else None,

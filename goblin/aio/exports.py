@@ -74,7 +74,7 @@ class AsyncExports(AsyncTransport):
 
         Tables: orders, fills, ledger, accounts, log, events, watchlist, strategies,
         trade-strategies; candles have a method of their own.
-        Other filters are `active` of orders, `kind` and `order_id` of the ledger, and
+        Other filters are `active` of orders, `asset`, `kind` and `order_id` of the ledger, and
         `include_deleted` of strategies and trade-strategies.
         `exact=True` keeps every digit: Decimal objects in pandas, decimal128(38,20) elsewhere.
         """

@@ -175,7 +175,7 @@ async def trading_tour(client: goblin.AsyncClient) -> None:
     assert (found.trades.count, found.marks.interval) == (1, "4h")
     await client.export("orders", symbol="BTCUSDT", epoch=2, begin=begin, end=datetime.now(UTC))
     assert (await client.export("orders", active=True)).empty
-    paid = await client.export("ledger", kind="cash", order_id=order.id)
+    paid = await client.export("ledger", asset="USD", kind="cash", order_id=order.id)
     assert list(paid["cause"]) == ["order_opened", "order_closed"]
     for table in ("strategies", "trade-strategies"):
         assert (await client.export(table, include_deleted=False)).empty

@@ -246,10 +246,10 @@ async def test_a_balance_too_large_for_arrow_is_refused_there_and_exact_in_csv(
         await insert_wide_entry(alone, ada)
         async with serving(alone) as (url, _):
             async with reading(url, ada, ARROW) as client:
-                refused = await client.get("/export/ledger?symbol=X")
+                refused = await client.get("/export/ledger?asset=X")
             assert_is_error(refused, 406, "format_too_narrow")
             async with reading(url, ada) as client:
-                (row,) = await exported(client, "ledger", symbol="X")
+                (row,) = await exported(client, "ledger", asset="X")
     assert row["balance_after"] == "123456789012345678901.00000000000000000000"
 
 

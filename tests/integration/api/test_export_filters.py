@@ -24,7 +24,7 @@ async def test_a_filter_that_a_table_does_not_have_is_refused(ada: Person) -> No
         ("orders", "order_id=1"),
         ("watchlist", "include_deleted=true"),
         ("orders", "as_of=2026-01-01T00:00:00Z"),
-        ("ledger", "asset=USD"),
+        ("ledger", "symbol=USD"),
         ("events", "after=5"),
     ):
         refused = await ada.client.get(f"/export/{table}?{query}")
@@ -48,7 +48,7 @@ async def test_filters_narrow_an_export_down_as_they_do_the_lists(url: str, ada:
         assert [r["id"] for r in await exported(client, "orders", **later)] == [str(second["id"])]
         earlier = {"epoch": "1", "to": second["created_at"]}
         assert [r["id"] for r in await exported(client, "orders", **earlier)] == [str(first["id"])]
-        assets = {row["asset"] for row in await exported(client, "ledger", epoch="1", symbol="USD")}
+        assets = {row["asset"] for row in await exported(client, "ledger", epoch="1", asset="usd")}
         assert assets == {"USD"}
 
 
