@@ -19,6 +19,7 @@ from app.domain.candles import (
     CandleRangeRefused,
     Interval,
     Span,
+    check_past,
     check_range,
     first_open_from,
     open_of,
@@ -93,7 +94,7 @@ async def backfill(settings: Settings, options: argparse.Namespace) -> int:
         return WRONG_USE
     try:
         if options.end_at is None:
-            _check_past(begin_at, datetime.now(UTC))
+            check_past(begin_at, datetime.now(UTC), name="--from")
         check_range(begin_at, options.end_at or datetime.now(UTC))
         if settings.candle_retention_days:
             _check_kept(begin_at, settings.candle_retention_days)
@@ -115,7 +116,7 @@ async def _download(settings: Settings, options: argparse.Namespace, category: C
         listings = Listings(db=db, sources=venues, price_venue=options.venue, strict_lots=False)
         await listings.require(options.venue, category, symbol)
         now = await source.fetch_time()
-        _check_past(options.begin_at, now)
+        check_past(options.begin_at, now, name="--from")
         end_at = min(options.end_at or now, now)
         check_range(options.begin_at, end_at)
         series = await open_series(
@@ -145,11 +146,6 @@ async def _download(settings: Settings, options: argparse.Namespace, category: C
         f"{last.outages:,} outages recorded, {last.differing:,} differed and were left as they were"
     )
     return 0
-
-
-def _check_past(begin_at: datetime, now: datetime) -> None:
-    if begin_at >= now:
-        raise CandleRangeRefused(f"--from has to lie before now, which is {now:%Y-%m-%dT%H:%MZ}")
 
 
 def _check_kept(begin_at: datetime, days: int) -> None:

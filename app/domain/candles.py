@@ -140,6 +140,12 @@ def check_order(begin_at: datetime | None, end_at: datetime | None) -> None:
         raise CandleRangeRefused("from has to lie before to")
 
 
+def check_past(begin_at: datetime, now: datetime, *, name: str) -> None:
+    """Raise CandleRangeRefused for a beginning, called `name`, that is still to come."""
+    if begin_at >= now:
+        raise CandleRangeRefused(f"{name} has to lie before now, which is {now:%Y-%m-%dT%H:%MZ}")
+
+
 def check_range(begin_at: datetime, end_at: datetime) -> None:
     """Raise CandleRangeRefused for a range that is empty or ten years long."""
     check_order(begin_at, end_at)

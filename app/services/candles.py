@@ -19,6 +19,7 @@ from app.domain.candles import (
     Interval,
     Span,
     advance,
+    check_past,
     check_range,
     count_opens,
     first_open_from,
@@ -123,12 +124,14 @@ class CandleReader:
         if missing and query.interval is not Interval.MINUTE:
             made, made_spans = await self._from_minutes(query, missing)
             missing = [left for hole in missing for left in uncovered(hole, made_spans)]
-        if missing and sum(count_opens(hole, query.interval) for hole in missing) <= FETCHED_MAX:
+        if missing:  # what has not been yet is no more missing than it can be fetched
             closed = open_of(now or await source.fetch_time(), query.interval)
             end_at = max(window.begin_at, min(window.end_at, closed))
             window = Span(begin_at=window.begin_at, end_at=end_at)
             page = _page(query, window)
-            await self._fetch(query.venue, series, _clipped(missing, page))
+            missing = _clipped(missing, page)
+        if missing and sum(count_opens(hole, query.interval) for hole in missing) <= FETCHED_MAX:
+            await self._fetch(query.venue, series, missing)
             missing, gaps = await self._look(series, page)
             missing = [left for hole in missing for left in uncovered(hole, made_spans)]
         async with self.db.connection() as conn:
@@ -219,6 +222,7 @@ def _window(query: CandleQuery, series: Series, now: datetime | None) -> Span:
         assert now is not None, "the venue was asked for it"
         end_at = open_of(now, interval)
         if query.begin_at is not None:
+            check_past(query.begin_at, now, name="from")
             check_range(query.begin_at, now)
     if query.begin_at is not None:
         begin_at = first_open_from(query.begin_at, interval)

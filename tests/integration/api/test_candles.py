@@ -111,6 +111,19 @@ async def test_what_makes_no_sense_is_refused_and_no_candle_is_fetched(
     assert exchange.requests.count(KLINE) == before
 
 
+async def test_a_beginning_to_come_is_compared_with_the_venues_clock_and_not_with_an_end(
+    anonymous: httpx.AsyncClient, exchange: ReplayExchange
+) -> None:
+    for name in ("from", "cursor"):
+        query = {"symbol": "BTCUSDT", "interval": "1d", name: "2090-12-01"}
+        response = await anonymous.get("/market/candles", params=query)
+        assert_is_error(response, 400, "candle_range")
+        now = datetime.fromtimestamp(exchange.clock.now_ms() // 1000, UTC)
+        assert response.json()["message"] == (
+            f"from has to lie before now, which is {now:%Y-%m-%dT%H:%MZ}"
+        )
+
+
 async def test_candles_that_nobody_has_stored_are_fetched_once_and_exact(
     clone: CloneDatabase, shared_data: Path
 ) -> None:
@@ -241,6 +254,24 @@ async def test_more_than_a_reader_waits_for_is_named_as_missing_and_not_fetched(
 
         wide = await asked(client, symbol="BTCUSDT", interval="1d", limit=100)
         assert len(wide["data"]["candles"]) == 100, "days of too many minutes are fetched as days"
+
+
+async def test_an_end_to_come_makes_nothing_missing_and_leads_to_no_further_page(
+    clone: CloneDatabase,
+) -> None:
+    async with installed(clone, None, "2025-01-05T00:00:00Z") as (_, client, exchange):
+        query: dict[str, str | int] = {"symbol": "BTCUSDT", "interval": "1m", "limit": 10_000}
+        day = await asked(client, **query, **{"from": "2025-01-04", "to": "2025-02-01"})
+        assert len(day["data"]["candles"]) == 1440
+        assert day["meta"]["to"] == "2025-01-05T00:00:00Z"
+        assert (day["meta"]["missing"], day["meta"].get("next_cursor")) == ([], None)
+        before = exchange.requests.count(KLINE)
+        much = await asked(client, **query, **{"from": "2024-12-30", "to": "2025-02-01"})
+        assert exchange.requests.count(KLINE) == before, "5 days are too much while you wait"
+        assert much["meta"]["missing"] == [
+            {"from": "2024-12-30T00:00:00Z", "to": "2025-01-04T00:00:00Z"}
+        ]
+        assert much["meta"].get("next_cursor") is None
 
 
 async def test_readers_of_the_same_candles_share_one_fetch_and_a_crowd_is_turned_away(
