@@ -29,6 +29,7 @@ REPLACED = (
     (r"\bimport asyncio\n", "import threading\n"),
     (r"\basyncio\.Lock\b", "threading.Lock"),
     (r"\basyncio\.sleep\b", "time.sleep"),
+    (r"\basyncio\.shield\((.*)\)", r"\1"),
     (r"  # noqa: ASYNC\d+ - .*", ""),
 )
 

@@ -125,9 +125,24 @@ class AsyncTransport:
 
     async def refresh(self) -> Token:
         """New tokens for those of the login; happens by itself when they have expired."""
+        return await asyncio.shield(self._renewed())
+
+    async def _renewed(self) -> Token:
+        async with self._renewing:
+            return await self._exchanged()
+
+    async def _renewed_unless_it_was(self, sent_with: str | None) -> None:
+        async with self._renewing:
+            if self._access == sent_with:
+                await self._exchanged()
+
+    async def _exchanged(self) -> Token:
+        """New tokens, once at a time and to the end, even if whoever asked has left.
+
+        The server takes a refresh token once: one that comes a second time ends the session.
+        """
         if self._refresh is None:
             raise Unauthenticated("there is no session to renew: log in first")
-        # Never twice: a refresh token that comes a second time ends the session.
         call = credential_change("POST", "/auth/refresh", "never", refresh_token=self._refresh)
         token: Token = await self._get(Token, call)
         self._keep(token)
@@ -177,9 +192,7 @@ class AsyncTransport:
         """Whether asking again with other tokens may help; one of many callers fetches them."""
         if failure.code != "token_expired" or self._refresh is None:
             return False
-        async with self._renewing:
-            if self._access == sent_with:
-                await self.refresh()
+        await asyncio.shield(self._renewed_unless_it_was(sent_with))
         return True
 
     async def _save(self, call: Call, path: Path) -> None:

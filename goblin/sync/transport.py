@@ -126,9 +126,24 @@ class Transport:
 
     def refresh(self) -> Token:
         """New tokens for those of the login; happens by itself when they have expired."""
+        return self._renewed()
+
+    def _renewed(self) -> Token:
+        with self._renewing:
+            return self._exchanged()
+
+    def _renewed_unless_it_was(self, sent_with: str | None) -> None:
+        with self._renewing:
+            if self._access == sent_with:
+                self._exchanged()
+
+    def _exchanged(self) -> Token:
+        """New tokens, once at a time and to the end, even if whoever asked has left.
+
+        The server takes a refresh token once: one that comes a second time ends the session.
+        """
         if self._refresh is None:
             raise Unauthenticated("there is no session to renew: log in first")
-        # Never twice: a refresh token that comes a second time ends the session.
         call = credential_change("POST", "/auth/refresh", "never", refresh_token=self._refresh)
         token: Token = self._get(Token, call)
         self._keep(token)
@@ -178,9 +193,7 @@ class Transport:
         """Whether asking again with other tokens may help; one of many callers fetches them."""
         if failure.code != "token_expired" or self._refresh is None:
             return False
-        with self._renewing:
-            if self._access == sent_with:
-                self.refresh()
+        self._renewed_unless_it_was(sent_with)
         return True
 
     def _save(self, call: Call, path: Path) -> None:
