@@ -224,12 +224,14 @@ class Server:
         except BaseException:
             connection.terminate()
             raise
+        if connection.is_closed():  # it would tell nobody any more
+            return False
         # The server may be another user's, with a port open: bring it back as it was.
         self._port, self._listen_addresses = answer.port, answer.listen_addresses
         self._lost.clear()
         self._sentinel = connection
         connection.add_termination_listener(self._on_lost)
-        return not connection.is_closed()
+        return True
 
     async def _provide(self, answer: Answer) -> None:
         if not answer.has_database:

@@ -6,13 +6,17 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from app.db.embedded import EmbeddedPostgresError, embedded_postgres, find_running, remove_data
+from app.db.embedded.cluster import prepare
+from app.db.embedded.locks import Locks
+from app.db.embedded.probe import Answer, Busy
+from app.db.embedded.server import Server
 from app.db.errors import DRIVER_ERRORS
 from tests.integration.embedded.apps import (
     IS_ROOT,
@@ -205,3 +209,47 @@ async def test_a_cluster_that_was_half_made_when_the_app_was_killed_is_made_agai
     async with embedded_postgres(data_dir) as address:
         assert await sql(address, "SELECT 1") == 1
     assert not staging.exists()
+
+
+async def test_a_server_that_is_killed_again_just_as_it_answers_is_brought_back_all_the_same(
+    data_dir: Path,
+) -> None:
+    class Unlucky(Server):
+        """Its server is killed between its answer and being taken for the one in use."""
+
+        deaths = 0
+
+        async def _ask(self) -> Answer | Busy | None:
+            answer = await super()._ask()
+            if isinstance(answer, Answer) and self.deaths == 1:
+                self.deaths = 2
+                kill_postmaster(data_dir)
+                child = self._child
+                assert child is not None
+                await asyncio.to_thread(child.wait)
+                while not answer.connection.is_closed():
+                    await asyncio.sleep(0.001)
+            return answer
+
+    locks = Locks(data_dir)
+    async with locks.control() as descriptor:
+        places = await asyncio.to_thread(prepare, data_dir, lock_descriptor=descriptor)
+        server = Unlucky(places, database="goblin", settings={})
+        locks.join()
+        await server.bring_up()
+    watching = asyncio.create_task(server.watch(locks))
+    try:
+        before = await started_at(data_dir)
+        server.deaths = 1
+        kill_postmaster(data_dir)
+
+        async def is_back() -> bool:
+            return bool(server.deaths == 2 and await started_at(data_dir) != before)
+
+        await eventually(is_back)
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        async with locks.control():
+            await server.leave(is_last=locks.leave())
