@@ -93,10 +93,12 @@ async def backfill(settings: Settings, options: argparse.Namespace) -> int:
         )
         return WRONG_USE
     try:
-        if options.end_at is None:
+        if options.end_at is not None:
+            check_range(begin_at, options.end_at)
+        elif not settings.is_replay:  # its clock stands elsewhere, and is asked below
             check_past(begin_at, datetime.now(UTC), name="--from")
-        check_range(begin_at, options.end_at or datetime.now(UTC))
-        if settings.candle_retention_days:
+            check_range(begin_at, datetime.now(UTC))
+        if settings.candle_retention_days and not settings.is_replay:
             _check_kept(begin_at, settings.candle_retention_days)
         return await _download(settings, options, category)
     except (NotFound, Refused) as refusal:

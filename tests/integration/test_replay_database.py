@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from app.db.address import DatabaseAddress
 from app.db.reach import REPLAY_LOCK_KEY, DatabaseNotUsable, create_missing, sole_replay
 from app.domain.access import SessionId
 from app.domain.users import User, UserId
+from app.replay import replay
 from app.serving import UsageError, replay_database, replaying
 from tests.conftest import Installation, new_person, run_installation, settings_for
 
@@ -225,3 +226,19 @@ async def test_nothing_of_a_live_venue_is_downloaded_into_a_replay(
     replayed = live.for_replay().model_copy(update={"bybit_base_url": url})
     assert await backfill(replayed, options) == 2
     assert "come from its replay exchange alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("day", ["2025-01-01", "2090-01-01"])
+async def test_a_replay_is_downloaded_by_its_own_clock_and_whatever_the_live_market_keeps(
+    live: Settings, own: DatabaseAddress, capsys: pytest.CaptureFixture[str], day: str
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    begin_at = datetime.fromisoformat(f"{day}T00:00Z") - timedelta(hours=1)
+    options = parser.parse_args(["BTCUSDT", "1m", "--from", begin_at.isoformat()])
+    await create_missing(own.with_database("apart_replay"))
+    async with replay(start=f"{day}T00:00:30Z", speed=0) as exchange:
+        changes = {"bybit_base_url": exchange.base_url, "candle_retention_days": 30}
+        settings = live.for_replay().model_copy(update=changes)
+        assert await backfill(settings, options) == 0, capsys.readouterr().err
+    assert "60 candles new, 60 open times" in capsys.readouterr().out
