@@ -70,8 +70,8 @@ async def stream_markets(
         Query(
             min_length=1,
             max_length=8000,
-            description="Up to 100, with commas: category/symbol/channel, where the channel is "
-            " ticker, trades, top, book, or candles with an interval.",
+            description="Up to 100, with commas or one by one: category/symbol/channel, where the "
+            "channel is ticker, trades, top, book, or candles with an interval.",
             examples=["spot/BTCUSDT/ticker,spot/BTCUSDT/candles/1m"],
         ),
     ],
@@ -82,7 +82,9 @@ async def stream_markets(
     every 15 seconds. The stream ends when the server stops, and when nothing is read for 10
     seconds. The WebSocket /ws/market tells the same; docs/streams.md has both.
     """
-    names = topics.split(",")
+    # Whoever names one at a time means all of them; the argument is the last alone.
+    others = request.query_params.getlist("topics")[:-1]
+    names = ",".join([*others, topics]).split(",")
     if len(names) > TOPICS_PER_REQUEST_MAX:
         raise TooManyTopics(TOPICS_PER_REQUEST_MAX, whose="a stream")
     feed = _feed(resources)
@@ -130,10 +132,7 @@ async def _reply(resources: Resources, feed: MarketFeed, subscriber: Subscriber,
             topics = tuple(map(parse_topic, said.topics))
             feed.unsubscribe(subscriber, topics)
     except GoblinError as error:
-        message = error.message
-        if isinstance(error, UnknownSymbol):  # of many symbols it was this one
-            message = f"{message}: {error.symbol} in {error.category}"
-        said_back = {"code": error.code, "message": message, "topics": said.topics}
+        said_back = {"code": error.code, "message": error.message, "topics": said.topics}
         return spell_answer("error", request_id=said.id, **said_back)
     names = [name_topic(topic) for topic in topics]
     return spell_answer(f"{said.op}d", request_id=said.id, topics=names)
@@ -144,5 +143,9 @@ async def _checked(resources: Resources, feed: MarketFeed, names: list[str]) -> 
     topics = tuple(dict.fromkeys(parse_topic(name.strip()) for name in names))
     markets = {(topic.category, topic.symbol) for topic in topics if not feed.is_followed(topic)}
     for category, symbol in sorted(markets):
-        await resources.listings.require(Venue.BYBIT, category, symbol)
+        try:
+            await resources.listings.require(Venue.BYBIT, category, symbol)
+        except UnknownSymbol as error:  # of many symbols it was this one
+            error.message = f"{error.message}: {symbol} in {category}"
+            raise
     return topics

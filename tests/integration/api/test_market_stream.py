@@ -166,6 +166,24 @@ async def test_a_client_is_answered_and_told_every_channel(served: Served) -> No
         assert (await say(websocket, "ping"))["type"] == "pong"
 
 
+async def test_topics_that_are_named_one_by_one_are_all_followed(served: Served) -> None:
+    wanted = {TICKER, BOOK, TRADES}
+    query = {"topics": [TICKER, f"{BOOK},{TRADES}"]}
+    heard_of = set[str]()
+    async with (
+        asyncio.timeout(SAFETY_SECONDS),
+        served.client() as client,
+        client.stream("GET", "/market/stream", params=query) as response,
+    ):
+        async for line in response.aiter_lines():
+            name, _, value = line.partition(": ")
+            if name == "data":
+                heard_of |= {update["topic"] for update in json.loads(value)}
+            if heard_of >= wanted:
+                break
+    assert heard_of == wanted
+
+
 async def test_who_comes_later_is_told_what_is_known_even_when_nothing_is_new(
     served: Served, running_exchange: ReplayExchange
 ) -> None:
@@ -219,6 +237,7 @@ async def test_what_cannot_be_followed_is_refused_with_all_that_came_with_it(
         refused = await client.get("/market/stream", params={"topics": topic})
         assert refused.status_code == (404 if code == "unknown_symbol" else 400)
         assert refused.json()["meta"]["code"] == code
+        assert words in refused.json()["message"]
     assert not running_exchange.requests.count("/v5/public/spot tickers.NOSUCHUSDT")
 
 
