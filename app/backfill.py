@@ -29,7 +29,7 @@ from app.domain.errors import NotFound, Refused
 from app.domain.instants import of_a_market
 from app.domain.instruments import Category, Symbol, Venue, is_tradeable, normalize_symbol
 from app.resources import open_address, open_venues
-from app.services.candle_store import Progress, fill, open_series
+from app.services.candle_store import Progress, fill, open_series, patiently
 from app.services.instruments import Listings
 
 BAR_CHARACTERS: Final = 30
@@ -116,13 +116,15 @@ async def _download(settings: Settings, options: argparse.Namespace, category: C
         await migrate(address, PROJECT / "db" / "migration")
         db = await stack.enter_async_context(open_database(address, pool_size=2))
         listings = Listings(db=db, sources=venues, price_venue=options.venue, strict_lots=False)
-        await listings.require(options.venue, category, symbol)
-        now = await source.fetch_time()
+        await patiently(lambda: listings.require(options.venue, category, symbol))
+        now = await patiently(source.fetch_time)
         check_past(options.begin_at, now, name="--from")
         end_at = min(options.end_at or now, now)
         check_range(options.begin_at, end_at)
-        series = await open_series(
-            db, source, venue=options.venue, category=category, symbol=symbol, interval=interval
+        series = await patiently(
+            lambda: open_series(
+                db, source, venue=options.venue, category=category, symbol=symbol, interval=interval
+            )
         )
         span = Span(
             begin_at=first_open_from(options.begin_at, interval),

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from app.db.connection import Connection
 from app.db.dao import candles
@@ -42,6 +42,7 @@ SHORTEST: Final = STEPS[Interval.MINUTE]
 _log = logging.getLogger(__name__)
 
 
+Answer = TypeVar("Answer")
 Fence: TypeAlias = Callable[[Connection], Awaitable[None]]
 """Asked first in every transaction that writes; raises when the writer may not write any more."""
 
@@ -216,9 +217,19 @@ async def _is_followed(db: Database, series: Series, hole: Span) -> bool:
 async def _fetch(
     source: MarketSource, series: Series, page: Span, patience_seconds: Sequence[float]
 ) -> list[Candle]:
+    return await patiently(
+        lambda: source.fetch_candles(series.symbol, series.category, series.interval, page),
+        patience_seconds,
+    )
+
+
+async def patiently(
+    ask: Callable[[], Awaitable[Answer]], patience_seconds: Sequence[float] = PATIENCE_SECONDS
+) -> Answer:
+    """Ask again for a while where the venue cannot be asked. Raises what `ask` raises."""
     for seconds in patience_seconds:
         try:
-            return await source.fetch_candles(series.symbol, series.category, series.interval, page)
+            return await ask()
         except UpstreamUnavailable:
             await asyncio.sleep(seconds)
-    return await source.fetch_candles(series.symbol, series.category, series.interval, page)
+    return await ask()

@@ -161,3 +161,16 @@ async def test_a_symbol_without_any_candle_is_done_at_once_and_not_half_way(
     told = capsys.readouterr()
     assert (code, told.err) == (0, "")
     assert told.out == "bybit spot BTCUSDT 1m: Bybit has no candles of it\n"
+
+
+async def test_a_venue_that_is_busy_for_a_moment_at_the_beginning_is_waited_for_too(
+    clone: CloneDatabase, exchange: ReplayExchange, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_for(await clone(), exchange.base_url)
+    exchange.faults.add("code_10006", path=KLINE, times=1, seconds=0.1)
+    try:
+        arguments = ("BTCUSDT", "1m", "--from", "2024-12-01", "--to", "2024-12-01T01:00")
+        assert await backfill(settings, options(*arguments)) == 0
+    finally:
+        exchange.faults.clear()
+    assert "60 candles new" in capsys.readouterr().out
