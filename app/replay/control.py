@@ -104,12 +104,14 @@ class Control:
         instant_ms = None if "set" not in wish else parse_instant_ms(wish["set"])
         advance_ms = _check_number(wish, "advance_ms", int)
         speed = _check_number(wish, "speed", int | float)
-        if instant_ms is not None:
-            self.clock.set(instant_ms)
-        if advance_ms is not None:
-            self.clock.advance(advance_ms)
-        if speed is not None:
-            self.clock.set_speed(speed)
+        trial = ReplayClock(self.clock.now_ms(), last_ms=self.clock.last_ms, speed=0)
+        for clock in (trial, self.clock):  # what one part of it is wrong in is not done at all
+            if instant_ms is not None:
+                clock.set(instant_ms)
+            if advance_ms is not None:
+                clock.advance(advance_ms)
+            if speed is not None:
+                clock.set_speed(speed)
         return self.clock_state()
 
     def fault_state(self) -> dict[str, Any]:

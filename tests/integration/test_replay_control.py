@@ -102,6 +102,17 @@ async def test_a_wrong_control_call_says_what_would_be_right(
     assert complaint in response.json()["error"]
 
 
+@pytest.mark.parametrize("wrong", [{"speed": 10_001}, {"advance_ms": -5}, {"advance_ms": 10**18}])
+async def test_a_clock_call_that_is_wrong_in_one_thing_does_none(
+    exchange: ReplayExchange, client: httpx.AsyncClient, wrong: dict[str, int]
+) -> None:
+    exchange.clock.set_speed(0)
+    before = exchange.clock.now_ms()
+    response = await client.post("/control/clock", json={"set": 0, **wrong})
+    assert response.status_code == 400
+    assert exchange.clock.now_ms() == before
+
+
 async def test_control_tells_what_is_traded_what_is_made_up_and_what_can_go_wrong(
     client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
