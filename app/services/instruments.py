@@ -48,9 +48,11 @@ class Listings:
 
     async def refresh(self, venue: Venue, category: Category) -> int:
         """Fetch the whole category and write it; return how many instruments it has."""
+        async with self.db.connection() as conn:
+            # Of before the venue was asked: who asks later has a list that is at least as young.
+            refreshed_at = await instruments.get_instant(conn)
         listed = await self.sources[venue].fetch_instruments(category)
         async with self.db.transaction() as conn:
-            refreshed_at = await instruments.get_instant(conn)
             await instruments.upsert_instruments(
                 conn, instruments=listed, refreshed_at=refreshed_at
             )

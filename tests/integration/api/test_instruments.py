@@ -13,6 +13,7 @@ from app.jobs import drop_old_candles, refresh_instruments
 from app.replay import ReplayExchange
 from app.resources import open_resources
 from app.services.instruments import UNLISTED, Listings
+from app.services.ports import InstrumentSource
 from tests.conftest import (
     CloneDatabase,
     Installation,
@@ -194,6 +195,39 @@ async def test_what_a_venue_stops_listing_is_marked_and_an_empty_list_is_not_bel
     source.listed = []
     await listings.refresh(Venue.BYBIT, Category.SPOT)
     assert (await statuses())["BTCUSDT"] == "Trading"
+
+
+async def test_a_list_that_was_asked_for_earlier_unlists_nothing_that_a_later_one_has(
+    strict: Installation,
+) -> None:
+    """As of two processes, of which one is slow, on the day of a new symbol."""
+    await strict.resources.listings.refresh(Venue.BYBIT, Category.SPOT)
+    async with strict.resources.db.connection() as conn:
+        known = await get_instrument(
+            conn, venue=Venue.BYBIT, category=Category.SPOT, symbol=Symbol("BTCUSDT")
+        )
+    assert known is not None
+    new = replace(known, symbol=Symbol("NEWUSDT"))
+
+    def listings_of(source: InstrumentSource) -> Listings:
+        return Listings(
+            db=strict.resources.db,
+            sources={Venue.BYBIT: source},
+            price_venue=Venue.BYBIT,
+            strict_lots=False,
+        )
+
+    later = listings_of(Venues([known, new]))
+
+    class Slow(Venues):
+        async def fetch_instruments(self, category: Category) -> list[Instrument]:
+            listed = await super().fetch_instruments(category)
+            await later.refresh(Venue.BYBIT, category)
+            return listed
+
+    await listings_of(Slow([known])).refresh(Venue.BYBIT, Category.SPOT)
+    found = await later.require(Venue.BYBIT, Category.SPOT, Symbol("NEWUSDT"))
+    assert found.status == "Trading"
 
 
 async def test_the_daily_refresh_asks_for_what_is_in_use_and_survives_a_bad_venue(
