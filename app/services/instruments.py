@@ -113,8 +113,8 @@ class Listings:
                 return
             asked_at = self._asked_again.get((venue, category))
             if asked_at is None or now - asked_at >= LIST_AGAIN.total_seconds():
-                self._asked_again[venue, category] = now
                 await self.refresh(venue, category)
+                self._asked_again[venue, category] = now
 
     async def _find(self, venue: Venue, category: Category, symbol: Symbol) -> Instrument | None:
         await self._ensure(venue, category)

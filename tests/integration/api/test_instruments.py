@@ -8,6 +8,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from app.db.dao.instruments import get_instrument
+from app.domain.errors import UpstreamUnavailable
 from app.domain.instruments import Category, Instrument, Symbol, Venue
 from app.jobs import drop_old_candles, refresh_instruments
 from app.replay import ReplayExchange
@@ -228,6 +229,41 @@ async def test_a_list_that_was_asked_for_earlier_unlists_nothing_that_a_later_on
     await listings_of(Slow([known])).refresh(Venue.BYBIT, Category.SPOT)
     found = await later.require(Venue.BYBIT, Category.SPOT, Symbol("NEWUSDT"))
     assert found.status == "Trading"
+
+
+async def test_a_new_symbol_is_not_called_unknown_because_the_venue_was_away_for_a_moment(
+    strict: Installation,
+) -> None:
+    async with strict.resources.db.connection() as conn:
+        await conn.execute("DELETE FROM instruments")
+    await strict.resources.listings.refresh(Venue.BYBIT, Category.SPOT)
+    async with strict.resources.db.connection() as conn:
+        await conn.execute("UPDATE instruments SET refreshed_at = now() - interval '2 minutes'")
+        known = await get_instrument(
+            conn, venue=Venue.BYBIT, category=Category.SPOT, symbol=Symbol("BTCUSDT")
+        )
+    assert known is not None
+
+    class Away(Venues):
+        is_away = True
+
+        async def fetch_instruments(self, category: Category) -> list[Instrument]:
+            if self.is_away:
+                raise UpstreamUnavailable(self.venue)
+            return await super().fetch_instruments(category)
+
+    new = replace(known, symbol=Symbol("NEWUSDT"))
+    source = Away([known, new])
+    listings = Listings(
+        db=strict.resources.db,
+        sources={Venue.BYBIT: source},
+        price_venue=Venue.BYBIT,
+        strict_lots=False,
+    )
+    with pytest.raises(UpstreamUnavailable):
+        await listings.require(Venue.BYBIT, Category.SPOT, new.symbol)
+    source.is_away = False
+    assert await listings.require(Venue.BYBIT, Category.SPOT, new.symbol) == new
 
 
 async def test_the_daily_refresh_asks_for_what_is_in_use_and_survives_a_bad_venue(
