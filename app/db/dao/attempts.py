@@ -41,7 +41,7 @@ async def get_tries(
             LATERAL (
                 SELECT count(*)::int AS count, coalesce(min(t), this.at) AS first_at
                 FROM unnest(tried_at) AS t
-                WHERE t > this.at - $4::interval
+                WHERE t > this.at - $4::interval AND t < this.at + $4::interval
             ) AS recent
         """,
         [tally.purpose for tally in tallies],
@@ -69,7 +69,7 @@ async def insert_attempt(
         SET tried_at = (
             SELECT array_agg(t ORDER BY t)
             FROM this, unnest(attempts.tried_at || at) AS t
-            WHERE t > at - $4::interval
+            WHERE t > at - $4::interval AND t < at + $4::interval -- a clock was put back
         )
         RETURNING account <> '' AS is_of_account, cardinality(tried_at) AS count,
             tried_at[1] AS first_at, (SELECT at FROM this) AS at

@@ -200,6 +200,19 @@ async def let_time_pass(installation: Installation, origin: str, seconds: int) -
         )
 
 
+async def test_a_clock_that_was_a_day_ahead_locks_nobody_out_for_a_day(
+    installation: Installation,
+) -> None:
+    email = await new_account(installation)
+    address = new_address()
+    async with at(installation.app, address) as owner:
+        await owner.fail([email] * 10)
+        await let_time_pass(installation, address, seconds=-86_400)
+        assert (await owner.log_in(email, RIGHT)).status_code == 200
+        await owner.fail([email] * 10)
+        assert_waits(await owner.log_in(email, RIGHT))
+
+
 async def test_retry_after_is_the_time_after_which_one_more_attempt_is_looked_at(
     installation: Installation,
 ) -> None:
