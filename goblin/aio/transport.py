@@ -163,6 +163,7 @@ class AsyncTransport:
     async def _send(self, call: Call, read: Callable[[httpx.Response], Awaitable[T]]) -> T:
         """What `read` makes of the answer. Raises GoblinError."""
         attempts = Attempts(call, self._retries, url=self.url, was_reached=self._was_reached)
+        has_renewed = False
         while True:
             sent_with = self._access
             try:
@@ -180,7 +181,9 @@ class AsyncTransport:
             except httpx.RequestError as error:
                 wait = attempts.after_failure(error, was_sent=not isinstance(error, NOT_SENT))
             else:
-                if await self._is_renewed(failure, sent_with):
+                # Once: a server whose clock is ahead takes every token for expired.
+                if not has_renewed and await self._is_renewed(failure, sent_with):
+                    has_renewed = True
                     continue
                 wait = attempts.after_answer(failure)
             await asyncio.sleep(wait)

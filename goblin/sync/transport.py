@@ -164,6 +164,7 @@ class Transport:
     def _send(self, call: Call, read: Callable[[httpx.Response], T]) -> T:
         """What `read` makes of the answer. Raises GoblinError."""
         attempts = Attempts(call, self._retries, url=self.url, was_reached=self._was_reached)
+        has_renewed = False
         while True:
             sent_with = self._access
             try:
@@ -181,7 +182,9 @@ class Transport:
             except httpx.RequestError as error:
                 wait = attempts.after_failure(error, was_sent=not isinstance(error, NOT_SENT))
             else:
-                if self._is_renewed(failure, sent_with):
+                # Once: a server whose clock is ahead takes every token for expired.
+                if not has_renewed and self._is_renewed(failure, sent_with):
+                    has_renewed = True
                     continue
                 wait = attempts.after_answer(failure)
             time.sleep(wait)

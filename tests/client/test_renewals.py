@@ -1,16 +1,20 @@
 """Renewing a login while others ask, or leave."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import goblin
+import pytest
 import pytest_asyncio
 from app.core.security import create_access_token, read_access_token
 from app.db.dao.users import Credentials
 from app.domain.access import SessionId
+from app.services.authentication import Authenticator
 from app.services.sessions import begin_session
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -86,3 +90,26 @@ async def test_two_who_renew_one_login_at_the_same_time_both_stay_logged_in(
     one, other = await asyncio.gather(client.refresh(), client.refresh())
     assert one.access_token != other.access_token
     assert (await client.me()).id == somebody.user.id
+
+
+async def test_a_login_that_is_always_taken_for_expired_is_not_renewed_for_ever(
+    expired: tuple[goblin.AsyncClient, Holding], installation: Installation
+) -> None:
+    """As by one of two servers, whose clock is ahead."""
+    client, holding = expired
+    holding.goes_on.set()
+    resources = installation.resources
+    ahead = Authenticator(
+        resources.db,
+        key=resources.token_key,
+        uses=resources.api_key_uses,
+        now=lambda: time.time() + 2 * resources.token_key.lifetime.total_seconds(),
+    )
+    installation.app.state.resources = replace(resources, authenticator=ahead)
+    try:
+        with pytest.raises(goblin.Unauthenticated) as failed:
+            async with asyncio.timeout(20):
+                await client.me()
+    finally:
+        installation.app.state.resources = resources
+    assert failed.value.code == "token_expired"
