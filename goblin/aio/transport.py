@@ -6,6 +6,7 @@ What to send is in calls.py, when to send it again in retries.py.
 import asyncio
 import logging
 import os
+import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -200,7 +201,8 @@ class AsyncTransport:
 
     async def _save(self, call: Call, path: Path) -> None:
         """The answer as a file, which is there as a whole or not at all."""
-        part = path.with_name(f"{path.name}.part")
+        # Of its own: another may write the same file.
+        part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
 
         async def write(response: httpx.Response) -> None:
             with part.open("wb") as file:

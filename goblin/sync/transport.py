@@ -6,6 +6,7 @@ What to send is in calls.py, when to send it again in retries.py.
 
 import logging
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -201,7 +202,8 @@ class Transport:
 
     def _save(self, call: Call, path: Path) -> None:
         """The answer as a file, which is there as a whole or not at all."""
-        part = path.with_name(f"{path.name}.part")
+        # Of its own: another may write the same file.
+        part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
 
         def write(response: httpx.Response) -> None:
             with part.open("wb") as file:
