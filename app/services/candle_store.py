@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 Fence: TypeAlias = Callable[[Connection], Awaitable[None]]
-"""Asked first in every transaction that writes; raises when the writer may not write any more."""
+"""Asked in every transaction before it writes; raises when the writer may not write any more."""
 
 
 async def anybody(conn: Connection) -> None:
@@ -113,6 +113,8 @@ async def store_many(
         end_at=max(candle.open_time for _, candle in closed) + SHORTEST,
     )
     async with db.transaction() as conn:
+        # A month that is there could be dropped for its age before anything is inserted in it.
+        await candles.keep_partitions(conn)
         await fence(conn)
         await candles.ensure_partitions(conn, span=span)
         inserted = await candles.insert_candles(

@@ -17,6 +17,7 @@ from app.db.connection import Connection
 from app.db.dao import candles
 from app.db.dao.candles import Series
 from app.db.database import Database, open_database
+from app.db.errors import RowLocked
 from app.db.lease import LeaseLost
 from app.domain.candles import Candle, Interval, Span, advance, open_of
 from app.domain.errors import UpstreamUnavailable
@@ -315,3 +316,24 @@ async def test_a_role_that_may_not_create_tables_can_begin_a_month(clone: CloneD
         await admin.execute("RESET ROLE")
         await admin.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
         await admin.close()
+
+
+async def test_no_month_is_dropped_while_somebody_is_about_to_store_candles_in_it(
+    clone: CloneDatabase,
+) -> None:
+    async with ground(clone, None, "2025-06-02T12:00:30Z") as its:
+        series = await its.series("BTCUSDT", Interval.MINUTE)
+        await store(its.db, series, [candle("2025-06-01T00:00")])
+
+        async def drop() -> list[str]:
+            async with its.db.transaction() as conn:
+                await conn.execute("SET LOCAL lock_timeout = '50ms'")
+                return await candles.drop_partitions(conn, before=at("2025-07-01"))
+
+        async def meanwhile(_: Connection) -> None:
+            with pytest.raises(RowLocked):
+                await drop()
+
+        stored = await store(its.db, series, [candle("2025-06-01T00:01")], fence=meanwhile)
+        assert stored.count == 1
+        assert await drop() == ["candles_2025_06"]

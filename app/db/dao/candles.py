@@ -151,6 +151,11 @@ async def upsert_series(
     return _series(row)
 
 
+async def keep_partitions(conn: Connection) -> None:
+    """Let nobody drop a month until this transaction ends."""
+    await conn.execute("LOCK TABLE ONLY candles IN ROW EXCLUSIVE MODE")
+
+
 async def ensure_partitions(conn: Connection, *, span: Span) -> None:
     """Make the months of the span, where they are missing, for candles to be inserted into."""
     await conn.execute("SELECT ensure_candle_partitions($1, $2)", span.begin_at, span.end_at)
