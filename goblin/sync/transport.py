@@ -36,6 +36,7 @@ from goblin.errors import (
     GoblinError,
     NotConfigured,
     Unauthenticated,
+    Unreachable,
     error_of,
 )
 from goblin.models import Event, Session, Token
@@ -250,7 +251,8 @@ class Transport:
                 if not self._was_reached and isinstance(error, NOT_SENT):
                     raise unreachable(self.url, error) from error
             except GoblinError as failure:
-                if not passes(failure):
+                # Unreachable is the renewal of a login, of which nothing was sent.
+                if not (passes(failure) or isinstance(failure, Unreachable)):
                     raise
                 told, refused = failure.retry_after_seconds, failure
             wait = self._retries.wait_seconds(failures, told)

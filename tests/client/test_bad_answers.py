@@ -128,6 +128,41 @@ async def test_a_stream_goes_on_when_its_login_could_not_be_renewed_for_a_moment
     assert len(requests) == 5
 
 
+async def test_a_stream_goes_on_when_the_server_went_away_before_its_login_was_renewed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expired = http("401 Unauthorized", refusal("token_expired"))
+
+    async def refuse_and_leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        server.close()
+        writer.write(expired)
+        writer.close()
+        await writer.wait_closed()
+
+    async def tell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(ONE_EVENT)
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(refuse_and_leave, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with (
+        goblin.AsyncClient(f"http://127.0.0.1:{port}", api_key="old", retries=AT_ONCE) as client,
+        aclosing(client.events()) as events,
+    ):
+        client._refresh = "gor_once"  # noqa: SLF001 - as after a login
+        following = asyncio.ensure_future(anext(events))
+        while not (following.done() or "nothing answers" in caplog.text):  # noqa: ASYNC110 - a log
+            await asyncio.sleep(0.001)
+        server = await asyncio.start_server(tell, "127.0.0.1", port)
+        try:
+            assert (await following).number == 1
+        finally:
+            server.close()
+
+
 async def test_what_may_have_been_done_behind_a_proxy_is_not_repeated_without_a_key() -> None:
     lost = http("504 Gateway Timeout", "<html>a proxy")
     async with answering(lost) as (url, requests), goblin.AsyncClient(url) as client:
