@@ -220,6 +220,11 @@ def _record(options: argparse.Namespace) -> int:
         uvloop.run(run(recorder))
     except OSError as error:
         raise UsageError(f"cannot write to {options.to}: {error.strerror}") from None
+    if recorder.is_too_early:
+        raise UsageError(
+            f"what is recorded in {options.to} goes on to a later time than the venue's clock "
+            "shows: name another folder with --to"
+        )
     for symbol, path in recorder.paths.items():
         print(f"{path}: {recorder.counts[symbol]:,} frames")
     return 0 if all(recorder.counts.values()) else 1

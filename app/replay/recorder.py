@@ -16,12 +16,19 @@ FLUSH_SECONDS: Final = 1.0
 LINE_BYTES_MAX: Final = 2 * 2**20
 """No frame is longer: the client gives up on a larger message."""
 
+LATE_MS_MAX: Final = 60_000
+"""How much older than the end of its file a recording's first frame may be."""
+
 _SAID_MS: Final = re.compile(r'"ts"\s*:\s*([0-9]{1,15})[,}]')
 _SYMBOL: Final = re.compile(r'"topic"\s*:\s*"[^"]*?\.([A-Z0-9-]+)"')
 
 
 class Recorder:
-    """Appends every frame about a symbol to the symbol's file. `counts` says how many."""
+    """Appends every frame about a symbol to the symbol's file. `counts` says how many.
+
+    `is_too_early`: the files go on to a later time than the venue's clock shows. Nothing is
+    written then, because a recording goes forwards only.
+    """
 
     def __init__(
         self,
@@ -33,7 +40,7 @@ class Recorder:
     ) -> None:
         self._category = category
         self._now_ms = now_ms
-        self._last_ms = 0
+        self.is_too_early = False
         self.paths = {symbol: folder / f"bybit_{category}_{symbol}{SUFFIX}" for symbol in symbols}
         self.counts = dict.fromkeys(self.paths, 0)
         self._heard: dict[Symbol, list[str]] = {symbol: [] for symbol in self.paths}
@@ -41,6 +48,7 @@ class Recorder:
         folder.mkdir(parents=True, exist_ok=True)
         for path in self.paths.values():
             _cut_half_a_line(path)
+        self._last_ms = max(map(_end_ms, self.paths.values()), default=0)
         self._open = {
             symbol: self._files.enter_context(path.open("a", encoding="utf-8", newline=""))
             for symbol, path in self.paths.items()
@@ -66,7 +74,12 @@ class Recorder:
         # The venue's clock, by which its candles go: ours may be wrong, and what is recorded may
         # be a replay. A clock that is set back must not make the file unreadable.
         said = _SAID_MS.search(raw)
-        self._last_ms = max(self._last_ms, int(said[1]) if said else self._now_ms())
+        said_ms = int(said[1]) if said else self._now_ms()
+        if not any(self.counts.values()):
+            self.is_too_early = said_ms < self._last_ms - LATE_MS_MAX
+        if self.is_too_early:
+            return
+        self._last_ms = max(self._last_ms, said_ms)
         # A line break can only be white space between the parts of a JSON text.
         self._heard[symbol].append(f"{self._last_ms} {' '.join(raw.splitlines())}\n")
         self.counts[symbol] += 1
@@ -97,7 +110,10 @@ async def record(
     until: asyncio.Event,
     progress: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Record until the event is set; `progress` is told the number of frames every second."""
+    """Record until the event is set; `progress` is told the number of frames every second.
+
+    Ends at once when the recorder `is_too_early`.
+    """
 
     def ignore(topic: Topic, value: LiveValue, *, received_at: float) -> None:
         pass
@@ -116,6 +132,8 @@ async def record(
             if running.done():
                 running.result()  # it ends by a bug only
             recorder.flush()
+            if recorder.is_too_early:
+                break
             progress(sum(recorder.counts.values()))
     finally:
         running.cancel()
@@ -126,12 +144,24 @@ async def record(
 
 def _cut_half_a_line(path: Path) -> None:
     """What is left of a recorder that was killed while it wrote."""
-    if not path.exists():
-        return
-    with path.open("r+b") as file:
-        end = file.seek(0, 2)
-        start = max(0, end - LINE_BYTES_MAX)
-        file.seek(start)
-        tail = file.read()
-        if tail and not tail.endswith(b"\n"):
+    start, tail = _tail(path)
+    if tail and not tail.endswith(b"\n"):
+        with path.open("r+b") as file:
             file.truncate(start + tail.rfind(b"\n") + 1)
+
+
+def _end_ms(path: Path) -> int:
+    """When the last frame of a file was said; 0 where there is none."""
+    _, tail = _tail(path)
+    head, _, _ = tail.rstrip(b"\n").rpartition(b"\n")[2].partition(b" ")
+    return int(head) if head.isdigit() else 0
+
+
+def _tail(path: Path) -> tuple[int, bytes]:
+    """The end of a file, which has a whole line if it has any, and where that begins."""
+    if not path.exists():
+        return 0, b""
+    with path.open("rb") as file:
+        start = max(0, file.seek(0, 2) - LINE_BYTES_MAX)
+        file.seek(start)
+        return start, file.read()

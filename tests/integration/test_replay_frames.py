@@ -229,6 +229,23 @@ def test_a_recorder_that_was_killed_in_a_line_goes_on_after_the_last_whole_one(
     assert path.read_bytes() == whole + b'7 {"topic":"tickers.BTCUSDT", "type":"delta"}\n'
 
 
+@pytest.mark.parametrize(("said_ms", "is_kept"), [(99_000, True), (100_001, True), (7, False)])
+def test_what_is_recorded_into_a_folder_again_never_spoils_what_it_has(
+    tmp_path: Path, *, said_ms: int, is_kept: bool
+) -> None:
+    """A frame may be a moment older than the last; one of another day belongs elsewhere."""
+    path = tmp_path / "bybit_spot_BTCUSDT.frames"
+    before = b'100000 {"topic":"tickers.BTCUSDT"}\n'
+    path.write_bytes(before)
+    recorder = Recorder([SYMBOLS[0]], category=SPOT, folder=tmp_path, now_ms=lambda: 7)
+    raw = f'{{"topic":"tickers.BTCUSDT","ts":{said_ms},"data":{{}}}}'
+    recorder.hear_raw(SPOT, raw)
+    recorder.close()
+    after = f"{max(said_ms, 100_000)} {raw}\n".encode() if is_kept else b""
+    assert path.read_bytes() == before + after
+    assert recorder.is_too_early is not is_kept
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
