@@ -112,9 +112,10 @@ class Listings:
             if refreshed_at is not None and instant - refreshed_at < LIST_AGAIN:
                 return
             asked_at = self._asked_again.get((venue, category))
-            if asked_at is None or now - asked_at >= LIST_AGAIN.total_seconds():
-                await self.refresh(venue, category)
-                self._asked_again[venue, category] = now
+            if asked_at is not None and now - asked_at < LIST_AGAIN.total_seconds():
+                return
+            await self.refresh(venue, category)
+            self._asked_again[venue, category] = now  # what failed does not count
 
     async def _find(self, venue: Venue, category: Category, symbol: Symbol) -> Instrument | None:
         await self._ensure(venue, category)
