@@ -163,24 +163,34 @@ class Venues:
         return self.listed
 
 
+def listings_of(running: Installation, source: InstrumentSource) -> Listings:
+    """Another process's, which asks this venue."""
+    return Listings(
+        db=running.resources.db,
+        sources={Venue.BYBIT: source},
+        price_venue=Venue.BYBIT,
+        strict_lots=False,
+    )
+
+
+async def known_bitcoin(running: Installation) -> Instrument:
+    async with running.resources.db.connection() as conn:
+        known = await get_instrument(
+            conn, venue=Venue.BYBIT, category=Category.SPOT, symbol=Symbol("BTCUSDT")
+        )
+    assert known is not None
+    return known
+
+
 async def test_what_a_venue_stops_listing_is_marked_and_an_empty_list_is_not_believed(
     strict: Installation,
 ) -> None:
     before = strict.resources.listings
     await before.refresh(Venue.BYBIT, Category.SPOT)
-    async with strict.resources.db.connection() as conn:
-        known = await get_instrument(
-            conn, venue=Venue.BYBIT, category=Category.SPOT, symbol=Symbol("BTCUSDT")
-        )
-    assert known is not None
+    known = await known_bitcoin(strict)
     changed = replace(known, tick_size=Decimal("0.5"))
     source = Venues([changed, changed])
-    listings = Listings(
-        db=strict.resources.db,
-        sources={Venue.BYBIT: source},
-        price_venue=Venue.BYBIT,
-        strict_lots=False,
-    )
+    listings = listings_of(strict, source)
 
     async def statuses() -> dict[str, str]:
         page = await listings.list_page(
@@ -203,22 +213,9 @@ async def test_a_list_that_was_asked_for_earlier_unlists_nothing_that_a_later_on
 ) -> None:
     """As of two processes, of which one is slow, on the day of a new symbol."""
     await strict.resources.listings.refresh(Venue.BYBIT, Category.SPOT)
-    async with strict.resources.db.connection() as conn:
-        known = await get_instrument(
-            conn, venue=Venue.BYBIT, category=Category.SPOT, symbol=Symbol("BTCUSDT")
-        )
-    assert known is not None
+    known = await known_bitcoin(strict)
     new = replace(known, symbol=Symbol("NEWUSDT"))
-
-    def listings_of(source: InstrumentSource) -> Listings:
-        return Listings(
-            db=strict.resources.db,
-            sources={Venue.BYBIT: source},
-            price_venue=Venue.BYBIT,
-            strict_lots=False,
-        )
-
-    later = listings_of(Venues([known, new]))
+    later = listings_of(strict, Venues([known, new]))
 
     class Slow(Venues):
         async def fetch_instruments(self, category: Category) -> list[Instrument]:
@@ -226,7 +223,7 @@ async def test_a_list_that_was_asked_for_earlier_unlists_nothing_that_a_later_on
             await later.refresh(Venue.BYBIT, category)
             return listed
 
-    await listings_of(Slow([known])).refresh(Venue.BYBIT, Category.SPOT)
+    await listings_of(strict, Slow([known])).refresh(Venue.BYBIT, Category.SPOT)
     found = await later.require(Venue.BYBIT, Category.SPOT, Symbol("NEWUSDT"))
     assert found.status == "Trading"
 
@@ -239,10 +236,7 @@ async def test_a_new_symbol_is_not_called_unknown_because_the_venue_was_away_for
     await strict.resources.listings.refresh(Venue.BYBIT, Category.SPOT)
     async with strict.resources.db.connection() as conn:
         await conn.execute("UPDATE instruments SET refreshed_at = now() - interval '2 minutes'")
-        known = await get_instrument(
-            conn, venue=Venue.BYBIT, category=Category.SPOT, symbol=Symbol("BTCUSDT")
-        )
-    assert known is not None
+    known = await known_bitcoin(strict)
 
     class Away(Venues):
         is_away = True
@@ -254,12 +248,7 @@ async def test_a_new_symbol_is_not_called_unknown_because_the_venue_was_away_for
 
     new = replace(known, symbol=Symbol("NEWUSDT"))
     source = Away([known, new])
-    listings = Listings(
-        db=strict.resources.db,
-        sources={Venue.BYBIT: source},
-        price_venue=Venue.BYBIT,
-        strict_lots=False,
-    )
+    listings = listings_of(strict, source)
     with pytest.raises(UpstreamUnavailable):
         await listings.require(Venue.BYBIT, Category.SPOT, new.symbol)
     source.is_away = False
