@@ -114,6 +114,7 @@ class GuardedConnection(HttpToolsProtocol):
         self._limits = limits
         self._is_arriving = False
         self._is_over = False
+        self._is_lingering = False
         self._refusal = MALFORMED
         self._worked_on: RequestResponseCycle | None = None
         self._head_bytes = 0
@@ -125,7 +126,7 @@ class GuardedConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a request, unless there are too many who are waited for."""
         super().connection_made(cast("asyncio.Transport", transport))
-        self._answers = WholeAnswers(self.transport, self.loop)
+        self._answers = WholeAnswers(self.transport, self.loop, close=self._close)
         excess = len(self.connections) - self._limits.connections
         if excess > REFUSED_AT_ONCE_MAX:
             self.transport.abort()
@@ -226,7 +227,8 @@ class GuardedConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Hold nothing of an answer that has no body: what comes next is not to overtake it."""
         self._answers.flush()
-        super().on_response_complete()
+        if not self._is_lingering:
+            super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn while it handles the parser's error."""
@@ -288,7 +290,9 @@ class GuardedConnection(HttpToolsProtocol):
         self._arrival = None
         if self.transport.is_closing():
             return
-        if self.flow.read_paused:  # it is we who do not read
+        if self._is_lingering:
+            self.transport.abort()
+        elif self.flow.read_paused:  # it is we who do not read
             self._await_arrival()
         elif self._is_arriving:
             self._refuse(
@@ -329,7 +333,7 @@ class GuardedConnection(HttpToolsProtocol):
             before = self.pipeline[0][0] if self.pipeline else self._worked_on
             self.cycle = cast("RequestResponseCycle", before)
         if self._is_answered_early():
-            self.transport.close()  # a second answer would be taken for the next request's
+            self._linger()  # a second answer would be taken for the next request's
             return
         cycle = self._unanswered()
         if cycle is not None:
@@ -339,15 +343,28 @@ class GuardedConnection(HttpToolsProtocol):
             cycle.disconnected = True  # whatever it still says would follow our answer
             cycle.message_event.set()
             if cycle.response_started:
-                self.transport.close()
+                self._linger()
                 return
         request_id = secrets.token_hex(8)
         # Not louder: who is refused could fill the disk by it.
         _log.debug("refused", extra={"code": refusal.code, "request_id": request_id})
         self.transport.write(self._answer(refusal, request_id))
+        self._linger()
+
+    def _close(self) -> None:
+        """Close after the last answer, which a client that still sends is to get as well."""
+        if self._is_arriving and not self.transport.is_closing():
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Say that nothing more comes, and read on for as long as the request may take."""
+        self._is_over = self._is_lingering = True
         self.transport.write_eof()
         self.flow.resume_reading()
-        self._arrival = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        if self._arrival is None:
+            self._arrival = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def _answer(self, refusal: Refusal, request_id: str) -> bytes:
         body = plain_error_body(

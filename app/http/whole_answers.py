@@ -1,6 +1,7 @@
 """Answers that leave as a whole: what uvicorn writes in pieces, put together again."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 HEAD_START: Final = b"HTTP/1.1 "
@@ -13,11 +14,18 @@ class WholeAnswers:
     body is not there yet, as that of a stream, goes out as soon as the loop comes round.
     """
 
-    __slots__ = ("_head", "_loop", "_transport")
+    __slots__ = ("_close", "_head", "_loop", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        close: Callable[[], None],
+    ) -> None:
         self._transport = transport
         self._loop = loop
+        self._close = close
         self._head = b""
 
     def write(self, data: bytes) -> None:
@@ -38,9 +46,9 @@ class WholeAnswers:
             self._transport.write(head)
 
     def close(self) -> None:
-        """Close once everything is written."""
+        """Have the connection closed once everything is written."""
         self.flush()
-        self._transport.close()
+        self._close()
 
     def get_extra_info(self, name: str) -> Any:
         """What the transport knows of its socket, as who is at its other end."""

@@ -45,7 +45,8 @@ class Wire:
 
 
 def answers_on(wire: Wire) -> WholeAnswers:
-    return WholeAnswers(cast("asyncio.Transport", wire), asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    return WholeAnswers(cast("asyncio.Transport", wire), loop, close=wire.close)
 
 
 async def test_a_head_and_its_body_are_one_write_and_what_follows_is_not_held() -> None:

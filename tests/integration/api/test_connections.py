@@ -92,7 +92,26 @@ async def test_a_body_that_trickles_on_after_its_answer_is_not_waited_for(hurrie
         dripping = asyncio.create_task(connection.trickle(b"{", pause_seconds=0.02))
         answer = await connection.until_closed()
         dripping.cancel()
+        for _ in range(3):  # it takes a client a while to notice
+            connection.send(b"{")
+            await asyncio.sleep(0.02)
+        assert not connection.writer.is_closing(), "a reset could take the answer along"
     assert answer.status == 413
+
+
+async def test_a_client_that_sends_all_of_a_body_before_it_reads_gets_its_refusal(
+    served: Served,
+) -> None:
+    body = b"{" * 5_000_000
+    head = LOGIN.replace(b"50", b"5000000")
+    for connection_header in (b"", b"Connection: close\r\n"):
+        async with connected(served.url) as connection:
+            connection.send(head[:-2] + connection_header + b"\r\n")
+            for start in range(0, len(body), 100_000):
+                connection.send(body[start : start + 100_000])
+                await connection.writer.drain()
+            answer = await connection.one_answer()
+        assert answer.status == 413
 
 
 async def test_who_waits_between_two_requests_for_less_than_the_keep_alive_is_answered_both_times(
