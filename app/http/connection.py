@@ -39,6 +39,10 @@ connection, and the answer with it."""
 REFUSED_AT_ONCE_MAX: Final = 128
 """Most connections beyond the limit that are answered; any more are dropped without a word."""
 
+PARSED_AT_ONCE_BYTES: Final = 8192
+"""Most that the parser is given at a time. It does not say where in that a request begins, so
+that this much may be gathered beyond the limits."""
+
 HEADER_LINE_BYTES: Final = 4
 """What a header takes beside its name and its value."""
 
@@ -146,12 +150,13 @@ class GuardedConnection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, and keep the time until the request is there as a whole."""
-        if self._is_over:
-            return
-        self._unparsed_bytes += len(data)
-        self._received = data
-        super().data_received(data)
-        self._look_at_the_clock()
+        for start in range(0, len(data), PARSED_AT_ONCE_BYTES):
+            if self._is_over:
+                return
+            self._received = data[start : start + PARSED_AT_ONCE_BYTES]
+            self._unparsed_bytes += len(self._received)
+            super().data_received(self._received)
+            self._look_at_the_clock()
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over; the WebSocket keeps its own time."""

@@ -217,6 +217,7 @@ async def test_what_two_servers_could_read_differently_is_refused(
     answer.assert_is_refusal(400, "malformed_request")
 
 
+@pytest.mark.parametrize("piece_bytes", [16_384, 100_000])
 @pytest.mark.parametrize(
     ("request_bytes", "status", "code"),
     [
@@ -231,11 +232,11 @@ async def test_what_two_servers_could_read_differently_is_refused(
     ],
 )
 async def test_a_flood_of_headers_is_refused_without_being_gathered(
-    served: Served, request_bytes: bytes, status: int, code: str
+    served: Served, request_bytes: bytes, status: int, code: str, piece_bytes: int
 ) -> None:
     async with connected(served.url) as connection:
-        for start in range(0, len(request_bytes), 16_384):
-            connection.send(request_bytes[start : start + 16_384])
+        for start in range(0, len(request_bytes), piece_bytes):
+            connection.send(request_bytes[start : start + piece_bytes])
             await asyncio.sleep(0.01)  # as pieces of a stream, not in one read
         answer = await connection.until_closed()
     answer.assert_is_refusal(status, code)
