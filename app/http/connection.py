@@ -25,8 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-from app.http.errors import plain_error_body
-from app.http.headers import security_headers
+from app.http.refusals import MALFORMED, TOO_MANY_CONNECTIONS, UNKNOWN_METHOD, Refusal
 from app.http.whole_answers import WholeAnswers
 
 METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ ")
@@ -45,8 +44,6 @@ that this much may be gathered beyond the limits."""
 
 HEADER_LINE_BYTES: Final = 4
 """What a header takes beside its name and its value."""
-
-METHODS: Final = "DELETE, GET, HEAD, PATCH, POST, PUT"
 
 _log = logging.getLogger(__name__)
 
@@ -68,36 +65,6 @@ class ConnectionLimits:
     head_bytes: int = 32_768
     """Of all headers together, names and values."""
     url_bytes: int = 8192
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """What a client is told whose request never becomes one."""
-
-    status: HTTPStatus
-    code: str
-    message: str
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-MALFORMED: Final = Refusal(
-    status=HTTPStatus.BAD_REQUEST,
-    code="malformed_request",
-    message="this is not well-formed HTTP/1.1: expected one Host, at most one length, and lines "
-    "that end with CR LF",
-)
-UNKNOWN_METHOD: Final = Refusal(
-    status=HTTPStatus.METHOD_NOT_ALLOWED,
-    code="method_not_allowed",
-    message=f"this method is not known here, try {METHODS}",
-    headers=((b"allow", METHODS.encode()),),
-)
-TOO_MANY_CONNECTIONS: Final = Refusal(
-    status=HTTPStatus.SERVICE_UNAVAILABLE,
-    code="too_many_connections",
-    message="this server has as many connections as it can serve: ask again later",
-    headers=((b"retry-after", b"1"),),
-)
 
 
 class GuardedConnection(HttpToolsProtocol):
@@ -353,7 +320,11 @@ class GuardedConnection(HttpToolsProtocol):
         request_id = secrets.token_hex(8)
         # Not louder: who is refused could fill the disk by it.
         _log.debug("refused", extra={"code": refusal.code, "request_id": request_id})
-        self.transport.write(self._answer(refusal, request_id))
+        self.transport.write(
+            refusal.answer(
+                request_id, scheme=self.scheme or "http", headers=self.server_state.default_headers
+            )
+        )
         self._linger()
 
     def _close(self) -> None:
@@ -370,20 +341,3 @@ class GuardedConnection(HttpToolsProtocol):
         self.flow.resume_reading()
         if self._arrival is None:
             self._arrival = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
-
-    def _answer(self, refusal: Refusal, request_id: str) -> bytes:
-        body = plain_error_body(
-            code=refusal.code, message=refusal.message, request_id=request_id
-        ).encode()
-        headers = (
-            *self.server_state.default_headers,
-            *refusal.headers,
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", request_id.encode()),
-            *security_headers((), scheme="https" if self.scheme == "https" else "http"),
-            (b"connection", b"close"),
-        )
-        lines = [f"HTTP/1.1 {refusal.status.value} {refusal.status.phrase}".encode()]
-        lines += [name + b": " + value for name, value in headers]
-        return b"\r\n".join([*lines, b"", body])
