@@ -24,8 +24,15 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.http11 import MAX_LINE_LENGTH
 
-from app.http.refusals import MALFORMED, TOO_MANY_CONNECTIONS, UNKNOWN_METHOD, Refusal
+from app.http.refusals import (
+    HANDSHAKE_TOO_LARGE,
+    MALFORMED,
+    TOO_MANY_CONNECTIONS,
+    UNKNOWN_METHOD,
+    Refusal,
+)
 from app.http.whole_answers import WholeAnswers
 
 METHOD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ ")
@@ -44,6 +51,9 @@ that this much may be gathered beyond the limits."""
 
 HEADER_LINE_BYTES: Final = 4
 """What a header takes beside its name and its value."""
+
+REQUEST_LINE_BYTES: Final = len(b"GET  HTTP/1.1\r\n")
+"""What the first line of a handshake takes beside its URL."""
 
 _log = logging.getLogger(__name__)
 
@@ -173,8 +183,8 @@ class GuardedConnection(HttpToolsProtocol):
             self._reject(MALFORMED)  # the parser would take the body for the next request
         if len(self.pipeline) >= self._limits.waiting:
             self._reject(MALFORMED)  # the client hears of it by the last answer, which says close
-        if self._unanswered() and self.parser.should_upgrade() and self._should_upgrade():
-            self._reject(MALFORMED)  # the WebSocket would open before the earlier answer
+        if self.parser.should_upgrade() and self._should_upgrade():
+            self._check_handshake()
         super().on_headers_complete()
         cycle = self._unanswered()
         if cycle is not None:  # and no WebSocket
@@ -220,6 +230,13 @@ class GuardedConnection(HttpToolsProtocol):
         """It has caught up."""
         self._stop_delivery()
         super().resume_writing()
+
+    def _check_handshake(self) -> None:
+        if self._unanswered():
+            self._reject(MALFORMED)  # the WebSocket would open before the earlier answer
+        longest = max(len(name) + len(value) + HEADER_LINE_BYTES for name, value in self.headers)
+        if max(longest, len(self.url) + REQUEST_LINE_BYTES) > MAX_LINE_LENGTH:
+            self._reject(HANDSHAKE_TOO_LARGE)  # who reads it next would drop it without a word
 
     def _look_at_the_clock(self) -> None:
         if self._is_over or self.transport.is_closing():

@@ -89,7 +89,7 @@ CODES_OF_ANY_REQUEST: Final[Mapping[str, tuple[HTTPStatus, str]]] = {
     "url_too_long": (HTTPStatus.REQUEST_URI_TOO_LONG, "The URL has more than 8,192 bytes."),
     "headers_too_large": (
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-        "There are more than 100 headers, or more than 32,768 bytes of them.",
+        "There are more than 100 headers or 32,768 bytes of them (WebSocket: 8,192 in one line).",
     ),
     "too_many_connections": (
         HTTPStatus.SERVICE_UNAVAILABLE,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+from websockets.http11 import MAX_LINE_LENGTH
+
 from app.http.errors import plain_error_body
 from app.http.headers import Header, security_headers
 
@@ -50,6 +52,11 @@ UNKNOWN_METHOD: Final = Refusal(
     code="method_not_allowed",
     message=f"this method is not known here, try {METHODS}",
     headers=((b"allow", METHODS.encode()),),
+)
+HANDSHAKE_TOO_LARGE: Final = Refusal(
+    status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    code="headers_too_large",
+    message=f"a line of a WebSocket's handshake may have at most {MAX_LINE_LENGTH:,} bytes",
 )
 TOO_MANY_CONNECTIONS: Final = Refusal(
     status=HTTPStatus.SERVICE_UNAVAILABLE,

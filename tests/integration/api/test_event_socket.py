@@ -11,6 +11,7 @@ from app.domain.access import SessionId
 from tests.conftest import Installation, new_person
 from tests.integration.accounts import api_key
 from tests.integration.api.conftest import IMPATIENT
+from tests.integration.api.raw import ask, connected
 from tests.integration.api.sockets import SAFETY_SECONDS
 from tests.integration.api.streaming import (
     Served,
@@ -20,6 +21,7 @@ from tests.integration.api.streaming import (
     serving,
     token_of,
 )
+from tests.integration.api.test_connections import UPGRADE
 
 
 async def test_the_socket_tells_the_past_and_then_what_happens(
@@ -92,3 +94,22 @@ async def test_a_second_message_closes_the_socket(
         await websocket.send("more")
         await websocket.wait_closed()
     assert websocket.close_code == 4400
+
+
+def upgrade(*, line_bytes: int, longest: str) -> bytes:
+    """A handshake whose longest line has this many bytes, the end of the line counted."""
+    if longest == "header":
+        return UPGRADE[:-2] + b"X: " + b"a" * (line_bytes - len(b"X: \r\n")) + b"\r\n\r\n"
+    query = b"?" + b"a" * (line_bytes - len(b"GET /ws/events? HTTP/1.1\r\n"))
+    return UPGRADE.replace(b" HTTP", query + b" HTTP", 1)
+
+
+@pytest.mark.parametrize("longest", ["header", "URL"])
+async def test_a_handshake_that_nobody_would_read_is_refused_and_does_not_stay_open_for_ever(
+    served: Served, longest: str
+) -> None:
+    answer = await ask(served.url, upgrade(line_bytes=8193, longest=longest))
+    answer.assert_is_refusal(431, "headers_too_large")
+    async with connected(served.url) as connection:
+        connection.send(upgrade(line_bytes=8192, longest=longest))
+        assert (await connection.reader.readline()).startswith(b"HTTP/1.1 101 ")
