@@ -98,6 +98,8 @@ class GuardedConnection(HttpToolsProtocol):
         self._is_lingering = False
         self._refusal = MALFORMED
         self._worked_on: RequestResponseCycle | None = None
+        self._is_head_complete = False
+        self._head_lines = 0
         self._head_bytes = 0
         self._unparsed_bytes = 0
         self._received = b""
@@ -148,7 +150,8 @@ class GuardedConnection(HttpToolsProtocol):
         """A request begins to arrive."""
         super().on_message_begin()
         self._is_arriving = True
-        self._head_bytes = self._unparsed_bytes = 0
+        self._is_head_complete = False
+        self._head_lines = self._head_bytes = self._unparsed_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """Bound the URL."""
@@ -162,14 +165,17 @@ class GuardedConnection(HttpToolsProtocol):
             )
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Bound the headers, and the trailers along with them."""
-        super().on_header(name, value)
+        """Bound the headers, and the trailers along with them, which are for nobody."""
+        if not self._is_head_complete:
+            super().on_header(name, value)
+        self._head_lines += 1
         self._head_bytes += len(name) + len(value) + HEADER_LINE_BYTES
-        if len(self.headers) > self._limits.headers or self._head_bytes > self._limits.head_bytes:
+        if self._head_lines > self._limits.headers or self._head_bytes > self._limits.head_bytes:
             self._reject(self._head_too_large())
 
     def on_headers_complete(self) -> None:
         """Refuse what two servers could read as two different requests."""
+        self._is_head_complete = True
         self._unparsed_bytes = 0
         if self.parser.get_method() == b"CONNECT":
             self._reject(UNKNOWN_METHOD)

@@ -259,6 +259,36 @@ async def test_what_is_just_within_the_limits_is_served(
         assert (await connection.one_answer()).status == 200
 
 
+@pytest.mark.parametrize(
+    "trailer",
+    [
+        "Authorization: Bearer {token}",
+        "X-API-Key: gk_a",
+        "Host: other",
+        "Idempotency-Key: (",
+        "A: b",
+    ],
+)
+async def test_what_stands_behind_a_body_is_no_header(
+    served: Served, ada: Person, trailer: str
+) -> None:
+    """A proxy in front looks at the headers alone (RFC 9110, section 6.5.1)."""
+    body = b'{"symbol": "BTCUSDT"}'
+    chunked = b"%x\r\n%b\r\n0\r\n%b\r\n\r\n" % (
+        len(body),
+        body,
+        trailer.format(token=token_of(ada)).encode(),
+    )
+    head = CHUNKED.replace(b"/auth/login", b"/watchlist")
+    assert (await ask(served.url, _closing(head) + chunked)).status == 401
+    credential = f"Authorization: Bearer {token_of(ada)}\r\n\r\n".encode()
+    assert (await ask(served.url, _closing(head)[:-2] + credential + chunked)).status == 201
+
+
+def _closing(head: bytes) -> bytes:
+    return head[:-2] + b"Connection: close\r\n\r\n"
+
+
 @pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "PROPFIND", "CONNECT", "BREW", "get"])
 async def test_a_method_that_goblin_does_not_have_is_405_with_those_that_it_has(
     served: Served, method: str
