@@ -336,6 +336,7 @@ class GuardedConnection(HttpToolsProtocol):
                 cycle.keep_alive = False
                 return
             cycle.disconnected = True  # whatever it still says would follow our answer
+            cycle.waiting_for_100_continue = False
             cycle.message_event.set()
             if cycle.response_started:
                 self._linger()

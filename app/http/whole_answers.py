@@ -40,9 +40,9 @@ class WholeAnswers:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Write what waits."""
-        if self._head:
-            head, self._head = self._head, b""
+        """Write what waits, unless the client has gone; uvloop's transport would raise."""
+        head, self._head = self._head, b""
+        if head and not self._transport.is_closing():
             self._transport.write(head)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from typing import cast
 
 from app.http.connection import ConnectionLimits, GuardedConnection
 from app.http.whole_answers import WholeAnswers
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
@@ -76,6 +76,41 @@ async def test_a_head_without_a_body_leaves_before_the_connection_closes() -> No
     assert answers.is_closing()
 
 
+async def test_a_head_whose_client_has_gone_is_forgotten() -> None:
+    wire = Wire()
+    answers_on(wire).write(HEAD)
+    wire.close()
+    await asyncio.sleep(0)
+    assert wire.writes == [b"(closed)"], "uvloop's transport raises"
+
+
+def connection_on(wire: Wire, app: ASGIApp) -> GuardedConnection:
+    loop = asyncio.get_running_loop()
+    config = Config(app, log_config=None)
+    connection = GuardedConnection(config, ServerState(), {}, loop, limits=ConnectionLimits())
+    connection.connection_made(cast("asyncio.Transport", wire))
+    return connection
+
+
+async def read_all(_scope: Scope, receive: Receive, _send: Send) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def test_a_refused_client_is_not_asked_for_its_body_behind_the_refusal() -> None:
+    wire = Wire()
+    connection = connection_on(wire, read_all)
+    connection.data_received(
+        b"POST / HTTP/1.1\r\nHost: goblin\r\nExpect: 100-continue\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\nno length\r\n"
+    )
+    await asyncio.gather(*connection.tasks)
+    await asyncio.sleep(0)  # a head leaves when the loop comes round
+    connection.connection_lost(None)
+    starts = [written.partition(b"\r\n")[0] for written in wire.writes]
+    assert starts == [b"HTTP/1.1 400 Bad Request", b"(end)", b"(closed)"]
+
+
 async def answer_without_a_body(_scope: Scope, _receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body"})
@@ -83,10 +118,7 @@ async def answer_without_a_body(_scope: Scope, _receive: Receive, send: Send) ->
 
 async def test_an_answer_without_a_body_leaves_before_a_refusal_of_what_follows() -> None:
     wire = Wire()
-    loop = asyncio.get_running_loop()
-    config = Config(answer_without_a_body, log_config=None)
-    connection = GuardedConnection(config, ServerState(), {}, loop, limits=ConnectionLimits())
-    connection.connection_made(cast("asyncio.Transport", wire))
+    connection = connection_on(wire, answer_without_a_body)
     connection.data_received(b"HEAD / HTTP/1.1\r\nHost: goblin\r\n\r\n")
     await asyncio.sleep(0)  # what is received just now comes before what the loop was asked to do
     connection.data_received(b"nonsense\r\n\r\n")
