@@ -207,6 +207,7 @@ class GuardedConnection(HttpToolsProtocol):
         super().on_message_complete()
         if self._is_answered_early():
             self.cycle.more_body = False  # uvicorn does not look: what comes next is another's
+            self._stop_arrival()  # and has all of its time
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._worked_on = cycle
