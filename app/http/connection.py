@@ -183,14 +183,12 @@ class GuardedConnection(HttpToolsProtocol):
         hosts = names.count(b"host")
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
             self._reject(MALFORMED)
-        if self.parser.should_upgrade() and (
-            b"content-length" in names or b"transfer-encoding" in names
-        ):
-            self._reject(MALFORMED)  # the parser would take the body for the next request
+        if self._is_wish_ignored():
+            return
         if len(self.pipeline) >= self._limits.waiting:
             self._reject(MALFORMED)  # the client hears of it by the last answer, which says close
-        if self.parser.should_upgrade() and self._should_upgrade():
-            self._check_handshake()
+        if self.parser.should_upgrade():
+            self._check_handshake(names)
         super().on_headers_complete()
         cycle = self._unanswered()
         if cycle is not None:  # and no WebSocket
@@ -203,6 +201,8 @@ class GuardedConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request has arrived."""
+        if self._is_wish_ignored():
+            return
         self._is_arriving = False
         super().on_message_complete()
         if self._is_answered_early():
@@ -218,6 +218,26 @@ class GuardedConnection(HttpToolsProtocol):
         self._answers.flush()
         if not self._is_lingering:
             super().on_response_complete()
+
+    def _is_wish_ignored(self) -> bool:
+        return bool(self.parser.should_upgrade()) and not self._should_upgrade()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Called by uvicorn where a client would rather speak another protocol, as HTTP/2.
+
+        It is served as if it had not said so (RFC 9110, section 7.8). The parser has left the
+        request behind its head, so that is read once more, without the wish.
+        """
+        upgrade = sys.exception()
+        assert isinstance(upgrade, httptools.HttpParserUpgrade)
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [method + b" " + self.url + b" HTTP/" + version]
+        lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        rest = self._received[upgrade.args[0] :]
+        self._received = b"\r\n".join([*lines, b"", rest])
+        super().data_received(self._received)
 
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn while it handles the parser's error."""
@@ -238,7 +258,9 @@ class GuardedConnection(HttpToolsProtocol):
         self._stop_delivery()
         super().resume_writing()
 
-    def _check_handshake(self) -> None:
+    def _check_handshake(self, names: list[bytes]) -> None:
+        if b"content-length" in names or b"transfer-encoding" in names:
+            self._reject(MALFORMED)  # the parser would take the body for what follows
         if self._unanswered():
             self._reject(MALFORMED)  # the WebSocket would open before the earlier answer
         longest = max(len(name) + len(value) + HEADER_LINE_BYTES for name, value in self.headers)

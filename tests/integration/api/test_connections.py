@@ -204,7 +204,8 @@ BAD = {
     "a URL with a space": GOOD.replace(b"/ ", b"/a b ", 1),
     "a URL that is not ASCII": GOOD.replace(b"/ ", b"/\xff ", 1),
     "an upgrade with a body": GOOD.replace(
-        b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: x\r\nContent-Length: 5\r\n\r\nhello"
+        b"\r\n\r\n",
+        b"\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\nhello",
     ),
 }
 

@@ -70,3 +70,35 @@ async def test_the_stream_of_a_client_that_left_ends_whatever_it_asked_for_behin
         connection.send(stream.encode() + 2 * GOOD)
         await eventually(lambda: served.feed.count == 1)
     await eventually(lambda: served.feed.count == 0)
+
+
+@pytest.mark.parametrize("piece_bytes", [7, 10_000])
+@pytest.mark.parametrize("connection", ["Upgrade, HTTP2-Settings", "close, Upgrade"])
+async def test_a_wish_for_another_protocol_costs_neither_the_body_nor_what_follows(
+    served: Served, ada: Person, connection: str, piece_bytes: int
+) -> None:
+    """curl --http2 sends that, and Java's client with each first request of a connection."""
+    body = b'{"symbol": "BTCUSDT"}'
+    wish = (
+        "POST /watchlist HTTP/1.1\r\nHost: goblin\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {token_of(ada)}\r\n"
+        f"Connection: {connection}\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
+    ).encode()
+    length = b"Content-Length: %d\r\n\r\n" % len(body)
+    chunked = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body)
+    statuses = []
+    for sent in (wish + length + body, wish + chunked + body + b"\r\n0\r\n\r\n"):
+        if "close" in connection:
+            request = sent
+        else:
+            request = sent + wish.replace(b"POST", b"GET") + b"\r\n" + LAST
+        async with connected(served.url) as talking:
+            for start in range(0, len(request), piece_bytes):
+                talking.send(request[start : start + piece_bytes])
+                await talking.writer.drain()
+            answers = (await talking.until_closed()).raw.split(b"HTTP/1.1 ")[1:]
+        statuses.append([int(answer.split(b" ")[0]) for answer in answers])
+    if "close" in connection:
+        assert statuses == [[201], [200]]
+    else:
+        assert statuses == [[201, 200, 200], [200, 200, 200]]
