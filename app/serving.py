@@ -25,6 +25,7 @@ from app.db.database import open_database
 from app.db.migrate import migrate
 from app.db.reach import sole_replay
 from app.http.connection import ConnectionLimits, GuardedConnection
+from app.http.websocket import GuardedSocket
 from app.main import create_app
 from app.resources import Resources, open_address
 from app.services.replays import forget_market
@@ -108,6 +109,7 @@ def server_config(
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=shutdown_seconds,
+        ws=GuardedSocket,
         ws_max_size=SOCKET_MESSAGE_BYTES_MAX,
         ws_per_message_deflate=False,  # saves memory for each connection, and time
     )
