@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.http.body_types import JSON_TYPES, refuse_other_types
 from app.http.changes import claim_money_change, error_for_the_caller, get_money_change
+from app.http.dependencies import SAFE_METHODS
 from app.http.errors import EXPECTED_ERRORS, answer_error
 from app.http.exact_json import ExactRequest
 
@@ -60,6 +61,8 @@ class ShortWay:
                     sent = await request.json()
             except JSONDecodeError:
                 return None
+        elif request.method not in SAFE_METHODS:
+            await request.body()  # a request that is refused for its end must change nothing
         values: dict[str, Any] = {}
         for name, ask in self.asked:
             values[name] = await ask(request)

@@ -102,3 +102,18 @@ async def test_a_wish_for_another_protocol_costs_neither_the_body_nor_what_follo
         assert statuses == [[201], [200]]
     else:
         assert statuses == [[201, 200, 200], [200, 200, 200]]
+
+
+async def test_a_request_that_is_refused_for_its_body_has_changed_nothing(
+    served: Served, ada: Person
+) -> None:
+    """Also where nobody is interested in the body: DELETE was carried out by its head alone."""
+    head = (
+        "DELETE /watchlist/BTCUSDT HTTP/1.1\r\nHost: goblin\r\n"
+        f"Authorization: Bearer {token_of(ada)}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ).encode()
+    async with served.client(ada) as client:
+        assert (await client.post("/watchlist", json={"symbol": "BTCUSDT"})).status_code == 201
+        refused = await ask(served.url, head + b"no length\r\n")
+        refused.assert_is_refusal(400, "malformed_request")
+        assert (await client.delete("/watchlist/BTCUSDT")).status_code == 200
