@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -42,6 +42,9 @@ CONNECT_SECONDS_MAX: Final = 5.0
 COMMAND_SECONDS_MAX: Final = 15.0
 LOCK_SECONDS_MAX: Final = 2
 """Longest wait for a row that another transaction holds."""
+
+UNDO_SECONDS_MAX: Final = 1.0
+"""Longest wait for a connection to be as it was, before it is dropped."""
 
 RETRIES_MAX: Final = 3
 
@@ -136,7 +139,12 @@ class Database:
         connection = await self._acquire()
         try:
             yield connection
+        except asyncio.CancelledError:
+            await self._end_what_was_prepared(connection)
+            raise
         except DRIVER_ERRORS as error:
+            if isinstance(error, asyncpg.DataError | asyncpg.InterfaceError):
+                await self._end_what_was_prepared(connection)
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                 # What was the primary is a standby now; new connections find the new one.
                 await self._pool.expire_connections()
@@ -154,6 +162,19 @@ class Database:
         finally:
             self._waiting -= 1
             self._acquired(time.perf_counter() - began_at)
+
+    async def _end_what_was_prepared(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
+        """Have PostgreSQL see the end of a statement that was prepared and never executed.
+
+        asyncpg tells it only together with the execution. Whoever leaves between the two, or has
+        a value that fits no parameter, would leave a transaction open that nobody knows of.
+        """
+        try:
+            async with asyncio.timeout(UNDO_SECONDS_MAX):
+                await connection.execute("SELECT 1")
+        except DRIVER_ERRORS:  # TimeoutError included
+            with suppress(asyncpg.InterfaceError):  # it was closed, and given back by itself
+                connection.terminate()
 
     async def _release(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
         try:
