@@ -114,11 +114,18 @@ def hold_back_libraries(level: int) -> None:
     logging.getLogger("asyncpg").setLevel(logging.ERROR)
 
 
+_ANSWERED: Final = (
+    "ASGI callable returned without completing handshake.",
+    "Invalid HTTP request received.",
+    "Invalid UTF-8 sequence received from client.",
+)
+
+
 def _is_an_error(record: logging.LogRecord) -> bool:
     """Uvicorn takes for one what goblin answers, and gives a line of its own.
 
-    A WebSocket that is refused like any other request, and a request that is cut off at the end.
+    A WebSocket that is refused like any other request, and a request that is cut off at the end;
+    and what is no HTTP or no text, by which anybody could fill the disk.
     """
     is_cut_off = record.exc_info and isinstance(record.exc_info[1], CancelledError)
-    is_refused = record.msg == "ASGI callable returned without completing handshake."
-    return not (is_cut_off or is_refused)
+    return not (is_cut_off or record.msg in _ANSWERED)

@@ -7,6 +7,8 @@ from typing import Literal
 
 import pytest
 from app.core.logging import REQUEST_LOGGER, configure_logging
+from tests.unit import test_guarded_sockets as sockets
+from tests.unit import test_whole_answers as answers
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -121,3 +123,19 @@ async def test_no_websocket_client_writes_what_it_proves_itself_with_at_debug_ei
                 pass
     assert b"Authorization: Basic" in heads[0]
     assert "Basic" not in stream.getvalue()
+
+
+async def test_what_any_stranger_may_send_writes_nothing_into_the_log() -> None:
+    stream = io.StringIO()
+    configure_logging(level="INFO", style="text", stream=stream)
+    wire = answers.Wire()
+    connection = answers.connection_on(wire, answers.answer_without_a_body)
+    connection.data_received(b"nonsense\r\n\r\n")
+    connection.connection_lost(None)
+    assert wire.writes[0].startswith(b"HTTP/1.1 400 ")
+    socket_wire = sockets.Wire()
+    socket, may_read = await sockets.opened(socket_wire)
+    socket.data_received(b"\x81\x81" + sockets.MASK + b"\xff")
+    assert socket_wire.is_cut, "text that is no UTF-8"
+    await sockets.closed(socket, may_read)
+    assert stream.getvalue() == ""
