@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,6 +44,16 @@ class Answer:
         assert "server:" not in self.head
 
 
+class _KeepingReader(asyncio.StreamReader):
+    """A reset ends what was received, as any close does; asyncio's own would throw it away."""
+
+    def set_exception(self, exc: Exception) -> None:
+        if isinstance(exc, ConnectionError):
+            self.feed_eof()
+        else:
+            super().set_exception(exc)
+
+
 @dataclass(frozen=True)
 class Connection:
     """One connection of the client's."""
@@ -58,20 +68,19 @@ class Connection:
         """Byte by byte, for ever, until the server has had enough."""
         if not data:
             return
-        while not self.reader.at_eof():
-            for byte in data:
-                self.writer.write(bytes([byte]))
-                await asyncio.sleep(pause_seconds)
-                if self.reader.at_eof() or self.writer.is_closing():
-                    return
+        # Around the writer: when that fails it takes away what is yet to be read.
+        with self.writer.get_extra_info("socket").dup() as drip, suppress(ConnectionError):
+            while not self.reader.at_eof():
+                for byte in data:
+                    drip.send(bytes([byte]))
+                    await asyncio.sleep(pause_seconds)
+                    if self.reader.at_eof():
+                        return
 
     async def until_closed(self) -> Answer:
         """Everything until the server closes."""
         async with asyncio.timeout(SAFETY_SECONDS):
-            try:
-                return Answer(await self.reader.read())
-            except ConnectionResetError:
-                return Answer(b"")
+            return Answer(await self.reader.read())
 
     async def one_answer(self) -> Answer:
         """One answer that has a length; the connection stays open."""
@@ -83,12 +92,15 @@ class Connection:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Connection]:
-    address = urlsplit(url)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    address, loop = urlsplit(url), asyncio.get_running_loop()
+    reader = _KeepingReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    host, port = address.hostname or "", address.port or 0
+    transport, _ = await loop.create_connection(lambda: protocol, host, port)
     try:
-        yield Connection(reader, writer)
+        yield Connection(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
     finally:
-        writer.transport.abort()
+        transport.abort()
 
 
 async def ask(url: str, data: bytes) -> Answer:

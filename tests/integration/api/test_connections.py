@@ -8,10 +8,11 @@ import pytest
 import pytest_asyncio
 from app.http.connection import ConnectionLimits
 from tests.conftest import Installation, Person
-from tests.integration.api.raw import Connection, ask, connected
+from tests.integration.api.raw import Answer, Connection, ask, connected
 from tests.integration.api.streaming import Served, serving, sse_lines, token_of
 
-HURRIED = ConnectionLimits(request_seconds=0.4, unread_seconds=0.6)
+HURRIED = ConnectionLimits(request_seconds=1.0, unread_seconds=0.6)
+LONGER = 1.5 * HURRIED.request_seconds
 GOOD = b"GET / HTTP/1.1\r\nHost: goblin\r\n\r\n"
 LAST = GOOD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 LOGIN = (
@@ -34,28 +35,44 @@ async def hurried(installation: Installation) -> AsyncIterator[Served]:
         yield running
 
 
-@pytest.mark.parametrize(
-    ("sent", "then", "status"),
-    [
-        (b"", b"", None),
-        (b"", b"\r\n", None),
-        (b"G", b"", 408),
-        (b"GET /", b"a", 408),
-        (b"GET / HTTP/1.1\r\nHost: goblin\r\n", b"X-A: b\r\n", 408),
-        (LOGIN, b"", 408),
-        (LOGIN, b"{", 408),
-        (CHUNKED, b"1\r\n{\r\n", 408),
-        (CHUNKED + b"0\r\n", b"X-A: b\r\n", 408),
-    ],
-)
+UNFINISHED = [
+    (b"", b"", None),
+    (b"", b"\r\n", None),
+    (b"G", b"", 408),
+    (b"GET /", b"a", 408),
+    (b"GET / HTTP/1.1\r\nHost: goblin\r\n", b"X-A: b\r\n", 408),
+    (LOGIN, b"", 408),
+    (LOGIN, b"{", 408),
+    (CHUNKED, b"1\r\n{\r\n", 408),
+    (CHUNKED + b"0\r\n", b"X-A: b\r\n", 408),
+]
+LATE_AGAIN = [(b"\r\n", None), (b"GET / HTTP/1.1\r\nX: " + b"a" * 500, 408)]
+
+
+async def after_dripping(connection: Connection, then: bytes) -> Answer:
+    dripping = asyncio.create_task(connection.trickle(then, pause_seconds=0.02))
+    answer = await connection.until_closed()
+    dripping.cancel()
+    return answer
+
+
+@pytest_asyncio.fixture(scope="module")
+async def unfinished(hurried: Served) -> list[Answer]:
+    """All at once: each takes as long as a request may take."""
+
+    async def begin(sent: bytes, then: bytes) -> Answer:
+        async with connected(hurried.url) as connection:
+            connection.send(sent)
+            return await after_dripping(connection, then)
+
+    return await asyncio.gather(*(begin(sent, then) for sent, then, _ in UNFINISHED))
+
+
+@pytest.mark.parametrize("number", range(len(UNFINISHED)))
 async def test_a_client_that_never_finishes_its_request_is_told_and_closed(
-    hurried: Served, sent: bytes, then: bytes, status: int | None
+    unfinished: list[Answer], number: int
 ) -> None:
-    async with connected(hurried.url) as connection:
-        connection.send(sent)
-        dripping = asyncio.create_task(connection.trickle(then, pause_seconds=0.02))
-        answer = await connection.until_closed()
-        dripping.cancel()
+    answer, (_, _, status) = unfinished[number], UNFINISHED[number]
     assert answer.status == status
     if status is not None:
         answer.assert_is_refusal(408, "request_timeout")
@@ -65,33 +82,27 @@ async def test_a_request_that_is_answered_before_its_body_is_there_gets_one_answ
     hurried: Served,
 ) -> None:
     text = LOGIN.replace(b"application/json", b"text/plain")
-    for head in (text, text.replace(b"Content-Length: 50", b"Transfer-Encoding: chunked")):
-        async with connected(hurried.url) as connection:
-            connection.send(head)
-            answer = await connection.until_closed()
+    heads = (text, text.replace(b"Content-Length: 50", b"Transfer-Encoding: chunked"))
+    for answer in await asyncio.gather(*(ask(hurried.url, head) for head in heads)):
         assert answer.status == 415
         assert answer.raw.count(b"HTTP/1.1") == 1, "a second answer is the next request's"
 
 
-@pytest.mark.parametrize("then", [b"\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * 500])
-async def test_a_client_that_has_asked_before_may_not_dawdle_either(
-    hurried: Served, then: bytes
-) -> None:
-    async with connected(hurried.url) as connection:
-        connection.send(GOOD)
-        assert (await connection.one_answer()).status == 200
-        dripping = asyncio.create_task(connection.trickle(then, pause_seconds=0.02))
-        answer = await connection.until_closed()
-        dripping.cancel()
-    assert answer.status == (None if then == b"\r\n" else 408)
+async def test_a_client_that_has_asked_before_may_not_dawdle_either(hurried: Served) -> None:
+    async def begin_again(then: bytes) -> Answer:
+        async with connected(hurried.url) as connection:
+            connection.send(GOOD)
+            assert (await connection.one_answer()).status == 200
+            return await after_dripping(connection, then)
+
+    answers = await asyncio.gather(*(begin_again(then) for then, _ in LATE_AGAIN))
+    assert [answer.status for answer in answers] == [status for _, status in LATE_AGAIN]
 
 
 async def test_a_body_that_trickles_on_after_its_answer_is_not_waited_for(hurried: Served) -> None:
     async with connected(hurried.url) as connection:
         connection.send(LOGIN.replace(b"50", b"5000000"))
-        dripping = asyncio.create_task(connection.trickle(b"{", pause_seconds=0.02))
-        answer = await connection.until_closed()
-        dripping.cancel()
+        answer = await after_dripping(connection, b"{")
         for _ in range(3):  # it takes a client a while to notice
             connection.send(b"{")
             await asyncio.sleep(0.02)
@@ -118,21 +129,21 @@ async def test_who_waits_between_two_requests_for_less_than_the_keep_alive_is_an
     hurried: Served,
 ) -> None:
     async with connected(hurried.url) as connection:
-        for _ in range(2):
+        for seconds in (LONGER, 0):
             connection.send(GOOD)
             assert (await connection.one_answer()).status == 200
-            await asyncio.sleep(2 * HURRIED.request_seconds)
+            await asyncio.sleep(seconds)
 
 
 async def test_requests_that_wait_for_something_are_not_cut_by_the_clocks_of_sending(
     hurried: Served, ada: Person
 ) -> None:
     async with hurried.client(ada) as client:
-        poll = await client.get("/events", params={"after": 99, "wait_seconds": 1})
+        poll = await client.get("/events", params={"after": 99, "wait_seconds": LONGER})
         assert poll.status_code == 200
         lines = sse_lines(client)
         assert (await anext(lines)).startswith("retry")
-        await asyncio.sleep(2 * HURRIED.request_seconds)
+        await asyncio.sleep(LONGER)
         await client.post("/watchlist", json={"symbol": "BTCUSDT"})
         await client.post("/users/me/deposit", json={"amount": "1"})
         async with asyncio.timeout(10):
@@ -142,7 +153,7 @@ async def test_requests_that_wait_for_something_are_not_cut_by_the_clocks_of_sen
     async with hurried.websocket() as websocket:
         await websocket.send(f'{{"token": "{token_of(ada)}", "after": 0}}')
         assert await websocket.recv()
-        await asyncio.sleep(2 * HURRIED.request_seconds)
+        await asyncio.sleep(LONGER)
         await (await websocket.ping())
 
 
