@@ -124,7 +124,7 @@ async def test_a_hanging_exchange_never_answers_and_still_stops_at_once(
 ) -> None:
     exchange.faults.add("hang")
     with pytest.raises(httpx.ReadTimeout):
-        await client.get("/v5/market/time", timeout=0.2)
+        await client.get("/v5/market/time", timeout=httpx.Timeout(20, read=0.2))
     async with replay_exchange() as other, httpx.AsyncClient(base_url=other.base_url) as second:
         other.faults.add("hang")
         held = asyncio.create_task(second.get("/v5/market/time"))
@@ -146,6 +146,7 @@ async def test_a_connection_can_be_dropped(
 
 
 async def test_bytes_can_trickle(exchange: ReplayExchange, client: httpx.AsyncClient) -> None:
+    whole = (await client.get("/v5/market/time")).content
     exchange.faults.add("trickle", seconds=0.05)
     pieces: list[bytes] = []
     async with client.stream("GET", "/v5/market/time") as response:
@@ -153,7 +154,10 @@ async def test_bytes_can_trickle(exchange: ReplayExchange, client: httpx.AsyncCl
             pieces.append(piece)
             if len(pieces) == 3:
                 break
-    assert pieces == [b"{", b'"', b"r"]
+    # A reader who is late finds some bytes at once.
+    assert 3 <= len(b"".join(pieces)) < len(whole) / 2
+    assert whole.startswith(b'{"r')
+    assert b"".join(pieces).startswith(b'{"r')
 
 
 async def test_a_body_can_be_huge(exchange: ReplayExchange, client: httpx.AsyncClient) -> None:
