@@ -23,9 +23,9 @@ CANDLE = Topic(LINEAR, BTC, Channel.CANDLE, "1")
 
 QUICK = StreamTimes(
     ping=0.1,
-    silence=5,
-    opening=2,
-    sending=2,
+    silence=20,
+    opening=20,
+    sending=20,
     look=0.05,
     start=0.3,
     steady=0.0,

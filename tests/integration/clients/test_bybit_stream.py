@@ -181,21 +181,21 @@ async def test_trades_told_twice_or_late_are_heard_once(world: World) -> None:
 
 
 @pytest.mark.parametrize("category", [SPOT, LINEAR])
-async def test_a_refused_symbol_takes_no_other_with_it(world: World, category: Category) -> None:
+async def test_a_refused_symbol_takes_no_other_with_it(patient: World, category: Category) -> None:
     bad = Topic(category, Symbol("NOSUCHUSDT"), Channel.TICKER)
     good = [
         Topic(category, symbol, channel)
         for symbol in (BTC, ETH)
         for channel in (Channel.TICKER, Channel.BOOK)
     ]
-    async with following(world, bad, *good):
-        await world.until(lambda: all(world.heard.count(one) for one in good))
+    async with following(patient, bad, *good):
+        await patient.until(lambda: all(patient.heard.count(one) for one in good))
         await asyncio.sleep(0.3)
-    asked = world.exchange.requests.count(
+    asked = patient.exchange.requests.count(
         f"/v5/public/{category} tickers.NOSUCHUSDT", symbol="NOSUCHUSDT"
     )
     assert asked <= 3
-    assert world.stream.counts.losses == 0
+    assert patient.stream.counts.losses == 0
 
 
 async def test_a_topic_subscribed_already_goes_on(world: World) -> None:
