@@ -137,9 +137,9 @@ async def template(postgres: DatabaseAddress) -> DatabaseAddress:
     return address
 
 
-@pytest_asyncio.fixture
-async def clone(template: DatabaseAddress) -> AsyncIterator[CloneDatabase]:
-    """Makes empty migrated databases, dropped after the test."""
+@asynccontextmanager
+async def cloning(template: DatabaseAddress) -> AsyncIterator[CloneDatabase]:
+    """Makes empty migrated databases, dropped when the block ends."""
     admin = await asyncpg.connect(**template.with_database("postgres").connect_arguments())
     made: list[str] = []
 
@@ -153,6 +153,13 @@ async def clone(template: DatabaseAddress) -> AsyncIterator[CloneDatabase]:
     for name in made:
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
+
+
+@pytest_asyncio.fixture
+async def clone(template: DatabaseAddress) -> AsyncIterator[CloneDatabase]:
+    """Makes empty migrated databases, dropped after the test."""
+    async with cloning(template) as make:
+        yield make
 
 
 @pytest_asyncio.fixture

@@ -11,7 +11,13 @@ import pytest_asyncio
 from app.db.address import DatabaseAddress
 from app.domain.instruments import Category
 from app.replay import ReplayExchange, replay_exchange
-from tests.conftest import CloneDatabase, Installation, run_installation, settings_for
+from tests.conftest import (
+    CloneDatabase,
+    Installation,
+    cloning,
+    run_installation,
+    settings_for,
+)
 
 SAFETY_SECONDS = 30
 
@@ -25,11 +31,13 @@ async def running_exchange() -> AsyncIterator[ReplayExchange]:
 
 @pytest_asyncio.fixture(scope="module")
 async def streaming(
-    postgres: DatabaseAddress, running_exchange: ReplayExchange
+    template: DatabaseAddress, running_exchange: ReplayExchange
 ) -> AsyncIterator[Installation]:
-    settings = settings_for(postgres, running_exchange.base_url, market_streams="on")
-    async with run_installation(settings) as installation:
-        yield installation
+    """On a database of its own: what others have ordered or watch would be streamed, too."""
+    async with cloning(template) as clone:
+        settings = settings_for(await clone(), running_exchange.base_url, market_streams="on")
+        async with run_installation(settings) as installation:
+            yield installation
 
 
 @pytest_asyncio.fixture
