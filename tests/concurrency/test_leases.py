@@ -1,11 +1,11 @@
 """A lease: held by one, fenced by its term, and taken over when its holder is gone."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
 import time
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import asyncpg
@@ -55,10 +55,17 @@ async def test_the_next_term_waits_for_what_the_last_one_is_writing(
     writer, other, watcher = [
         await asyncpg.connect(**address.connect_arguments()) for _ in range(3)
     ]
-    term = await leases.take_lease(writer, name="test", holder="a", seconds=1)
-    assert term == 1
-    async with writer.transaction():
-        assert await leases.lock_lease(writer, name="test", term=1)
+    term = 0
+    async with AsyncExitStack() as locking:
+        while True:
+            taken = await leases.take_lease(writer, name="test", holder="a", seconds=1)
+            assert taken == term + 1
+            term = taken
+            async with AsyncExitStack() as beginning:
+                await beginning.enter_async_context(writer.transaction())
+                if await leases.lock_lease(writer, name="test", term=term):
+                    locking.push_async_exit(beginning.pop_all())
+                    break  # before the second was over
         # The lease runs out, the transaction does not.
         await until(writer, "SELECT expires_at <= clock_timestamp() FROM leases")
         taking = asyncio.create_task(leases.take_lease(other, name="test", holder="b", seconds=60))
@@ -68,7 +75,7 @@ async def test_the_next_term_waits_for_what_the_last_one_is_writing(
             "WHERE wait_event_type = 'Lock' AND datname = current_database()",
         )
         assert not taking.done()
-    assert await taking == 2
+    assert await taking == term + 1
     for conn in (writer, other, watcher):
         await conn.close()
 
@@ -127,7 +134,7 @@ async def test_another_process_takes_over_within_ten_seconds_of_a_kill(
         assert time.monotonic() - killed_at < 10
     finally:
         for child in children:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 child.kill()
             await child.wait()
         await conn.close()
