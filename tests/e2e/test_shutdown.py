@@ -93,7 +93,7 @@ def test_sigterm_takes_no_new_work_finishes_what_runs_ends_the_streams_and_exits
 
         streaming = pool.submit(stream)
         assert has_begun.wait(STOP_SECONDS_MAX)
-        slow_the_venue_down(server, seconds=2)
+        slow_the_venue_down(server, seconds=4)
         placing = order_in_flight(server, token, pool)
         server.process.terminate()
         wait_until(lambda: is_refused(server))

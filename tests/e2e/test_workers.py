@@ -61,7 +61,7 @@ def test_a_killed_worker_is_replaced_and_sigterm_lets_every_worker_finish_and_ex
         wait_until(lambda: len(workers_of(server) - {victim}) == 2)
         wait_until(lambda: who_answers(server) == {"1", "2"})
 
-        slow_the_venue_down(server, seconds=2)
+        slow_the_venue_down(server, seconds=4)
         placing = order_in_flight(server, token, pool)
         server.process.terminate()
         wait_until(lambda: is_refused(server))
