@@ -13,7 +13,8 @@ from tests.integration.api.test_conventions import assert_is_error
 
 DEPOSIT = "/users/me/deposit"
 CHUNK = b"10000\r\n" + b" " * 65_536 + b"\r\n"
-CHUNKS_MAX = 50_000_000 // 65_536
+A_FIFTH = 10_000_000 // 65_536
+"""What fits into buffers, not the whole."""
 
 
 async def test_a_chunked_body_of_50_megabytes_is_refused_long_before_its_end(
@@ -25,17 +26,13 @@ async def test_a_chunked_body_of_50_megabytes_is_refused_long_before_its_end(
             b"POST /auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n"
         )
-        sent = 0
-        head = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
         async with asyncio.timeout(SAFETY_SECONDS):
-            while sent < CHUNKS_MAX and not head.done():
+            for _ in range(A_FIFTH):
                 writer.write(CHUNK)
                 await writer.drain()
-                await asyncio.sleep(0)
-                sent += 1
-            assert (await head).startswith(b"HTTP/1.1 413 ")
+            head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 413 "), "without the rest, which never comes"
         writer.close()
-    assert sent < CHUNKS_MAX / 5, "what fits into buffers, not the whole"
 
 
 async def test_a_declared_body_that_is_too_large_is_refused_unread(
