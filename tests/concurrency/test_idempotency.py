@@ -20,6 +20,7 @@ from tests.concurrency.conftest import Pair, at_once
 from tests.concurrency.faults import LOST_ANSWER, Faults, faulty_connections, with_pool
 from tests.integration.api.test_conventions import assert_is_error
 
+TICKERS = "/v5/market/tickers"
 BUY = post("/order", symbol="BTCUSDT", quantity="0.5")
 pytestmark = pytest.mark.usefixtures("watcher")
 _keys = (f"key-{number}" for number in itertools.count())
@@ -144,7 +145,7 @@ async def test_what_says_nothing_about_the_request_is_not_kept(
     wrong = await ask(here, post("/order", symbol="BTCUSDT", quantity="-1"), key=key)
     assert_is_error(wrong, 422)
     for kind, status in (("status_500", 503), ("price_negative", 502), ("drop", 503)):
-        exchange.faults.add(kind, times=1)
+        exchange.faults.add(kind, times=1, path=TICKERS)
         assert_is_error(await ask(here, BUY, key=key), status)
     assert (
         await watcher.fetchval(
@@ -154,7 +155,7 @@ async def test_what_says_nothing_about_the_request_is_not_kept(
     )
     made = await ask(here, BUY, key=key)
     assert made.status_code == 201
-    exchange.faults.add("status_500", times=1)
+    exchange.faults.add("status_500", times=1, path=TICKERS)
     assert_is_replay(await ask(here, BUY, key=key), made)
     exchange.faults.clear()
 
