@@ -52,6 +52,10 @@ async def pair(address: DatabaseAddress, exchange: ReplayExchange) -> AsyncItera
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(run_installation(settings))
         second = await stack.enter_async_context(run_installation(settings))
+        for running in (first, second):  # many at once have to wait for no connecting
+            async with AsyncExitStack() as borrowed:
+                for _ in range(POOL_SIZE - 2):  # but for the jobs
+                    await borrowed.enter_async_context(running.resources.db.connection())
         yield Pair(first=first, second=second)
 
 
