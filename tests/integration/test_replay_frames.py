@@ -5,7 +5,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -106,21 +108,23 @@ def test_a_recorder_that_heard_nothing_leaves_no_file_that_spoils_its_folder(
     assert [path.name for path in tmp_path.iterdir()] == [f"bybit_spot_{SYMBOLS[0]}.frames"]
 
 
-async def heard_again(exchange: ReplayExchange, recording: Recording, count: int) -> list[bytes]:
-    """What a subscriber to everything is told while the clock is stepped."""
+async def heard_again(
+    exchange: ReplayExchange, recording: Recording, times_ms: Sequence[int]
+) -> list[bytes]:
+    """What a subscriber to everything is told while the clock is stepped past these times."""
     heard: list[bytes] = []
     url = f"{exchange.stream_url}/v5/public/{recording.category}"
     async with connect(url, proxy=None) as connection, asyncio.timeout(30):
         await connection.send(json.dumps({"op": "subscribe", "args": recording.topics}))
         assert json.loads(await connection.recv())["success"]
-        while len(heard) < count:
+        while len(heard) < len(times_ms):
             exchange.clock.advance(7_000)
-            try:
-                async with asyncio.timeout(0.1):
-                    while True:
-                        heard.append(await connection.recv(decode=False))
-            except TimeoutError:
-                pass
+            due = bisect_right(times_ms, exchange.clock.now_ms())
+            while len(heard) < due:
+                heard.append(await connection.recv(decode=False))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.2):
+                heard.append(await connection.recv(decode=False))
     return heard
 
 
@@ -136,7 +140,7 @@ async def test_what_was_recorded_is_told_again_byte_for_byte_and_in_its_order(
     )
     async with replay(recording.folder, speed=0) as exchange:
         exchange.clock.set(recording.first_ms - 1)
-        heard = await heard_again(exchange, recording, len(lines))
+        heard = await heard_again(exchange, recording, [at_ms for at_ms, _, _ in lines])
     assert len(heard) == len(lines) > 500
     assert sorted(heard) == sorted(raw for _, _, raw in lines)
     for symbol in SYMBOLS:
