@@ -30,7 +30,7 @@ from tests.integration.api.test_conventions import assert_is_error
 from tests.unproven import unproven
 
 POOL_SIZE: Final = 4
-COMMAND_SECONDS: Final = 1.0
+COMMAND_SECONDS: Final = 3.0
 CONNECTIONS_MAX: Final = 30
 KILLS: Final = 5
 LOADED_MACHINE_SECONDS: Final = 15.0
