@@ -1,5 +1,6 @@
 """Exports through a real socket: one snapshot, exact, harmless, bounded."""
 
+import asyncio
 import csv
 import io
 import json
@@ -341,7 +342,7 @@ async def test_exports_at_once_are_bounded_and_one_that_is_not_read_is_cut_off(
 ) -> None:
     await fill(installation, ada, 60_000)
     await fill(installation, bob, 60_000)
-    limits = ExportLimits(per_process=2, per_user=1, send_seconds=2.0)
+    limits = ExportLimits(per_process=2, per_user=1, send_seconds=60.0)
     async with serving(installation, limits) as (url, exports):
 
         async def until_running(count: int) -> None:
@@ -356,12 +357,19 @@ async def test_exports_at_once_are_bounded_and_one_that_is_not_read_is_cut_off(
                     refused = await client.get("/export/orders")
                 assert_is_error(refused, 429, "too_many_exports")
                 assert int(refused.headers["Retry-After"]) > 0
-            limits_of_ada = replace(limits, per_user=9)
-            exports.limits = limits_of_ada
+            exports.limits = replace(limits, per_user=9)
             async with reading(url, ada) as client:
                 refused = await client.get("/export/orders")
             assert_is_error(refused, 503, "exports_exhausted")
+            while sockets:
+                sockets.pop().close()
             await idle_in_the_end(installation, exports)
+
+            exports.limits = replace(limits, send_seconds=0.3)
+            sockets.append(slow_reader(url, ada))
+            assert await asyncio.to_thread(sockets[0].recv, 8) == b"HTTP/1.1", "it has begun"
+            await idle_in_the_end(installation, exports)
+            exports.limits = limits
             async with reading(url, ada) as client:
                 assert len(await exported(client, "events")) == 60_000
         finally:
