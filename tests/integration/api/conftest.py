@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 from app.services.event_feed import StreamLimits
 from tests.conftest import Installation
-from tests.integration.api.streaming import Served, serving
+from tests.integration.api.streaming import Served, eventually, serving
 
 IMPATIENT = StreamLimits(
     per_user=2, per_process=3, keep_alive_seconds=0.05, send_seconds=0.3, recheck_seconds=0.1,
@@ -17,6 +17,13 @@ async def served(installation: Installation) -> AsyncIterator[Served]:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def impatient(installation: Installation) -> AsyncIterator[Served]:
+async def impatient_server(installation: Installation) -> AsyncIterator[Served]:
     async with serving(installation, IMPATIENT) as running:
         yield running
+
+
+@pytest_asyncio.fixture
+async def impatient(impatient_server: Served) -> Served:
+    """Three streams are all that it has, and those of the test before may have yet to end."""
+    await eventually(lambda: impatient_server.feed.count == 0)
+    return impatient_server
