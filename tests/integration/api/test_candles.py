@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -277,12 +278,17 @@ async def test_readers_of_the_same_candles_share_one_fetch_and_a_crowd_is_turned
             end_at=datetime(2024, 6, 1, tzinfo=UTC),
             limit=10,
         )
-        exchange.faults.add("delay", times=1, path=KLINE, seconds=0.5)
-        answers = await asyncio.gather(
-            *(reader.read(wanted) for _ in range(3)), return_exceptions=True
-        )
-        turned_away = [answer for answer in answers if isinstance(answer, UpstreamUnavailable)]
-        assert len(turned_away) == 2
+        exchange.faults.add("delay", times=1, path=KLINE, seconds=60)
+        readers = [asyncio.create_task(reader.read(wanted)) for _ in range(3)]
+        try:
+            for turned_away in islice(asyncio.as_completed(readers, timeout=20), 2):
+                with pytest.raises(UpstreamUnavailable):
+                    await turned_away
+            assert sum(task.done() for task in readers) == 2, "one is waited for"
+        finally:
+            for task in readers:
+                task.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
 
 
 async def test_a_table_has_the_same_numbers_to_the_last_digit(
