@@ -6,7 +6,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +26,7 @@ from app.db.connection import Connection
 from app.db.dao import administration
 from app.db.dao.users import Credentials
 from app.db.embedded import embedded_postgres, remove_data
+from app.db.errors import DatabaseUnavailable
 from app.db.migrate import migrate
 from app.domain.access import Role
 from app.domain.users import User
@@ -230,6 +231,18 @@ async def run_installation(settings: Settings) -> AsyncIterator[Installation]:
             user=settings.db_user,
         )
         yield Installation(app=app, resources=resources, address=address)
+
+
+async def fill_pool(running: Installation) -> None:
+    """Make the connections of its pool, but for two that its jobs may hold.
+
+    A request waits a second for one, and many at once would make many on a busy machine.
+    """
+    db = running.resources.db
+    async with AsyncExitStack() as borrowed:
+        while db.pool_use.connections < db.pool_use.connections_max - 2:
+            with suppress(DatabaseUnavailable):
+                await borrowed.enter_async_context(db.connection())
 
 
 @pytest_asyncio.fixture(scope="session")

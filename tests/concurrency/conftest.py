@@ -13,7 +13,14 @@ import pytest_asyncio
 from app.db.address import DatabaseAddress
 from app.replay import ReplayExchange
 from bench.books import discrepancies
-from tests.conftest import Installation, Person, new_person, run_installation, settings_for
+from tests.conftest import (
+    Installation,
+    Person,
+    fill_pool,
+    new_person,
+    run_installation,
+    settings_for,
+)
 
 POOL_SIZE = 10
 _numbers = itertools.count(1)
@@ -52,10 +59,8 @@ async def pair(address: DatabaseAddress, exchange: ReplayExchange) -> AsyncItera
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(run_installation(settings))
         second = await stack.enter_async_context(run_installation(settings))
-        for running in (first, second):  # many at once have to wait for no connecting
-            async with AsyncExitStack() as borrowed:
-                for _ in range(POOL_SIZE - 2):  # but for the jobs
-                    await borrowed.enter_async_context(running.resources.db.connection())
+        for running in (first, second):
+            await fill_pool(running)
         yield Pair(first=first, second=second)
 
 

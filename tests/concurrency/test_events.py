@@ -28,6 +28,7 @@ from tests.conftest import (
     CloneDatabase,
     Installation,
     Person,
+    fill_pool,
     new_person,
     run_installation,
     settings_for,
@@ -45,6 +46,7 @@ START_SECONDS_MAX = 50
 async def test_fifty_simultaneous_changes_are_numbered_without_a_gap_and_told_in_order(
     installation: Installation,
 ) -> None:
+    await fill_pool(installation)
     async with serving(installation) as served:
         person = await new_person(installation, balance="1000")
         async with served.client(person) as client, aclosing(sse(client)) as events:

@@ -21,7 +21,13 @@ from app.services.accounts import open_account
 from app.services.passwords import PasswordHasher
 from fastapi import FastAPI
 from passlib.hash import bcrypt_sha256
-from tests.conftest import CloneDatabase, Installation, run_installation, settings_for
+from tests.conftest import (
+    CloneDatabase,
+    Installation,
+    fill_pool,
+    run_installation,
+    settings_for,
+)
 from tests.integration.api.test_conventions import assert_is_error
 from tests.serving import served
 
@@ -126,6 +132,7 @@ async def test_after_ten_wrong_passwords_an_address_waits_and_the_owner_elsewher
 
 
 async def test_twenty_simultaneous_guesses_get_ten_answers(installation: Installation) -> None:
+    await fill_pool(installation)
     email = await new_account(installation)
     async with at(installation.app, new_address()) as guesser:
         answers = await asyncio.gather(*(guesser.log_in(email, WRONG) for _ in range(20)))
@@ -136,6 +143,7 @@ async def test_twenty_simultaneous_right_passwords_are_all_right_while_their_has
     installation: Installation,
 ) -> None:
     """One of them renews it; the hash that the others have checked is gone then."""
+    await fill_pool(installation)
     email = await new_account(installation)
     async with at(installation.app, new_address()) as owner:
         await owner.fail([email])

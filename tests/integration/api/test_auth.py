@@ -6,7 +6,7 @@ import httpx
 import jwt
 import pytest
 from passlib.hash import bcrypt
-from tests.conftest import SECRET, Installation
+from tests.conftest import SECRET, Installation, fill_pool
 from tests.integration.api.test_conventions import assert_is_error
 
 _numbers = itertools.count(1)
@@ -102,6 +102,7 @@ async def test_the_oauth2_form_gets_a_bare_token(anonymous: httpx.AsyncClient) -
 async def test_eight_simultaneous_registrations_of_one_address_make_one_account(
     installation: Installation,
 ) -> None:
+    await fill_pool(installation)
     sent = registration()
     async with installation.client() as client:
         answers = await asyncio.gather(

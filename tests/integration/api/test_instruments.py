@@ -18,6 +18,7 @@ from app.services.ports import InstrumentSource
 from tests.conftest import (
     CloneDatabase,
     Installation,
+    fill_pool,
     new_person,
     run_installation,
     settings_for,
@@ -32,6 +33,7 @@ async def strict(clone: CloneDatabase, exchange: ReplayExchange) -> AsyncIterato
     """An installation of its own with STRICT_LOTS=true."""
     settings = settings_for(await clone(), exchange.base_url, strict_lots=True)
     async with run_installation(settings) as running:
+        await fill_pool(running)
         await refreshed(running)
         yield running
 

@@ -1,6 +1,6 @@
 import asyncio
 
-from tests.conftest import Person
+from tests.conftest import Installation, Person, fill_pool
 from tests.integration.api.test_conventions import assert_is_error
 
 
@@ -23,7 +23,10 @@ async def test_adding_twice_is_adding_once(ada: Person) -> None:
     assert first.json()["data"]["symbol"] == "BTCUSDT"
 
 
-async def test_eight_simultaneous_additions_make_one_entry(ada: Person) -> None:
+async def test_eight_simultaneous_additions_make_one_entry(
+    installation: Installation, ada: Person
+) -> None:
+    await fill_pool(installation)
     answers = await asyncio.gather(
         *(ada.client.post("/watchlist", json={"symbol": "SOLUSDT"}) for _ in range(8))
     )
