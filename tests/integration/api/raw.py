@@ -10,6 +10,18 @@ from urllib.parse import urlsplit
 
 from tests.integration.api.sockets import SAFETY_SECONDS
 
+GOOD = b"GET / HTTP/1.1\r\nHost: goblin\r\n\r\n"
+LAST = GOOD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+LOGIN = (
+    b"POST /auth/login HTTP/1.1\r\nHost: goblin\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 50\r\n\r\n"
+)
+CHUNKED = LOGIN.replace(b"Content-Length: 50", b"Transfer-Encoding: chunked")
+UPGRADE = (
+    b"GET /ws/events HTTP/1.1\r\nHost: goblin\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
 
 @dataclass(frozen=True)
 class Answer:

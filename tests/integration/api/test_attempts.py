@@ -21,13 +21,7 @@ from app.services.accounts import open_account
 from app.services.passwords import PasswordHasher
 from fastapi import FastAPI
 from passlib.hash import bcrypt_sha256
-from tests.conftest import (
-    CloneDatabase,
-    Installation,
-    fill_pool,
-    run_installation,
-    settings_for,
-)
+from tests.conftest import CloneDatabase, Installation, fill_pool, run_installation, settings_for
 from tests.integration.api.test_conventions import assert_is_error
 from tests.serving import served
 

@@ -11,7 +11,7 @@ from app.domain.access import SessionId
 from tests.conftest import Installation, new_person
 from tests.integration.accounts import api_key
 from tests.integration.api.conftest import IMPATIENT
-from tests.integration.api.raw import ask, connected
+from tests.integration.api.raw import UPGRADE, ask, connected
 from tests.integration.api.sockets import SAFETY_SECONDS
 from tests.integration.api.streaming import (
     Served,
@@ -21,7 +21,6 @@ from tests.integration.api.streaming import (
     serving,
     token_of,
 )
-from tests.integration.api.test_connections import UPGRADE
 
 
 async def test_the_socket_tells_the_past_and_then_what_happens(

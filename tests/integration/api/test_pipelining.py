@@ -3,14 +3,8 @@
 import pytest
 from app.http.connection import ConnectionLimits
 from tests.conftest import Person
-from tests.integration.api.raw import ask, connected
+from tests.integration.api.raw import CHUNKED, GOOD, LAST, LOGIN, UPGRADE, ask, connected
 from tests.integration.api.streaming import Served, eventually, token_of
-from tests.integration.api.test_connections import CHUNKED, GOOD, LAST, LOGIN
-
-UPGRADE = (
-    b"GET /ws/events HTTP/1.1\r\nHost: goblin\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
 
 
 @pytest.mark.parametrize(
