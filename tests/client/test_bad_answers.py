@@ -18,6 +18,8 @@ async def answering(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         requests.append(await reader.readuntil(b"\r\n\r\n"))
+        _, _, length = requests[-1].lower().partition(b"content-length: ")
+        await reader.readexactly(int(length.split(b"\r")[0] or 0))  # or a reset takes the answer
         writer.write(left.pop(0) if len(left) > 1 else left[0])
         writer.close()
         await writer.wait_closed()
