@@ -34,7 +34,8 @@ async def test_a_transaction_that_was_left_open_is_over_for_the_next_borrower(
             assert await conn.fetchval("SELECT to_regclass('left_open')") is None
 
 
-class Leaving(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+# asyncpg comes without types: to mypy its class is Any, which strictly is no base class.
+class Leaving(asyncpg.Connection):  # type: ignore[misc]
     """A connection whose borrower is cancelled when a statement is prepared and not executed."""
 
     async def _get_statement(self, *args: Any, **named: Any) -> Any:

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 from app.http.connection import ConnectionLimits
+from app.serving import SOCKET_MESSAGE_BYTES_MAX
 from tests.conftest import Installation, Person
 from tests.integration.api.raw import (
     CHUNKED,
@@ -232,6 +233,17 @@ async def test_a_flood_of_connections_beyond_the_limit_is_dropped_and_soon_forgo
         assert set(seen) == {None, 503}
         assert seen.count(503) <= 256, "answered, and not more at a time than are allowed"
         await until_served(served.url)
+
+
+async def test_a_message_of_ever_more_empty_pieces_is_cut_off_before_anybody_says_who_they_are(
+    served: Served,
+) -> None:
+    beginning, piece = b"\x01\x80\0\0\0\0", b"\x00\x80\0\0\0\0"
+    async with connected(served.url) as connection:
+        connection.send(UPGRADE)
+        assert (await connection.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        connection.send(beginning + SOCKET_MESSAGE_BYTES_MAX * piece)
+        assert (await connection.until_closed()).raw == b"", "cut off, and not for being silent"
 
 
 CLOSED_SECONDS_MAX = 15
