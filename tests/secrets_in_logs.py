@@ -66,6 +66,16 @@ class SecretsInLogs:
     def pytest_configure_node(self, node: Any) -> None:
         node.workerinput["log_folder"] = str(self.folder)
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Iterator[None]:
+        """Leave nothing of what a test configures; what it prints to is closed with it."""
+        root = logging.getLogger()
+        handlers = root.handlers[:]
+        try:
+            return (yield)
+        finally:
+            root.handlers[:] = handlers
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
         self._listen()  # a test before may have configured logging

@@ -17,14 +17,15 @@ def pytest_configure(config):
 SUITE = """
 import logging
 
-def test_that_leaves_logging_quiet():
+def test_that_configures_logging(capsys):
     logging.getLogger().setLevel("ERROR")
-    logging.getLogger().handlers[:] = []
+    logging.getLogger().handlers[:] = [logging.StreamHandler()]
 
-def test_a_login():
+def test_a_login(capsys):
     PASSWORD = "what nobody may read"
     body = {{"password": "a canary with a \\" and an é"}}
     logging.getLogger("somewhere.deep").debug({logged})
+    assert not capsys.readouterr().err, "of the handler before, whose stream is closed"
 """
 
 

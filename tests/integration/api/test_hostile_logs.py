@@ -2,8 +2,6 @@
 
 import io
 import json
-import logging
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -16,14 +14,10 @@ FORGED = 'x\r\n{"level":"info","message":"forged"} \x1b[31m\u2028\u2029\x85\x00\
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+def log() -> io.StringIO:
     stream = io.StringIO()
     configure_logging(level="DEBUG", style="json", stream=stream)
-    yield stream
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    return stream
 
 
 async def test_whatever_a_caller_sends_is_one_line_of_json_for_each_request(
