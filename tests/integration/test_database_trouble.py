@@ -33,6 +33,7 @@ POOL_SIZE: Final = 4
 COMMAND_SECONDS: Final = 3.0
 CONNECTIONS_MAX: Final = 30
 KILLS: Final = 5
+UNTROUBLED: Final = {"statement_timeout": "0", "default_transaction_read_only": "off"}
 LOADED_MACHINE_SECONDS: Final = 15.0
 """What a machine that does other things as well may add to a promise."""
 
@@ -51,7 +52,8 @@ class Troubled:
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[asyncpg.Connection]:
-        conn = await asyncpg.connect(**self.address.connect_arguments())
+        """A connection that no `server_setting` reaches."""
+        conn = await asyncpg.connect(**self.address.connect_arguments(), server_settings=UNTROUBLED)
         try:
             yield conn
         finally:
@@ -291,7 +293,6 @@ async def server_setting(troubled: Troubled, name: str, value: str) -> AsyncIter
         yield
     finally:
         async with troubled.admin() as admin:
-            await admin.execute("SET default_transaction_read_only = off")
             await admin.execute(f"ALTER DATABASE {troubled.address.database} RESET {name}")
 
 
