@@ -184,15 +184,21 @@ def family(parent: int) -> list[int]:
 
 @contextmanager
 def stopped(postmaster: int) -> Iterator[None]:
-    """Frozen: it neither answers nor closes a connection, as behind a broken network."""
-    pids = family(postmaster)
-    assert len(pids) > 3, "its backends were found too"
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    """Frozen: it neither answers nor closes a connection, as behind a broken network.
+
+    The first and the last of them is the one that makes the others, and that takes note of
+    their ends: meanwhile there are no more of them, and no fewer.
+    """
+    os.kill(postmaster, signal.SIGSTOP)
+    pids = [postmaster]
     try:
+        pids = family(postmaster)
+        assert len(pids) > 3, "its backends were found too"
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
         yield
     finally:
-        for pid in pids:
+        for pid in reversed(pids):
             os.kill(pid, signal.SIGCONT)
 
 
