@@ -1,5 +1,6 @@
 """Misbehaviour on request: each kind is one line of KINDS, a change made to the true answer."""
 
+import asyncio
 import json
 import time
 import zlib
@@ -90,6 +91,8 @@ class Faults:
 
     def __init__(self) -> None:
         self._active: list[Fault] = []
+        self.delays: set[asyncio.Timeout] = set()
+        """Those that are waited for at present."""
 
     @property
     def active(self) -> Sequence[Fault]:
@@ -105,8 +108,11 @@ class Faults:
         return fault
 
     def clear(self) -> None:
-        """Behave again."""
+        """Behave again, at once towards who waits for a delay to end."""
         self._active.clear()
+        for delay in self.delays:
+            if not delay.expired():  # its waiter is about to see it
+                delay.reschedule(0)
 
     def apply(self, answer: Answer, *, path: str, symbol: str | None) -> Answer:
         """The answer as the matching faults leave it; each has then happened once more."""

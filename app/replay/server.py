@@ -154,7 +154,8 @@ class ReplayApp:
             answer = Answer(document=document, status=status, headers=JSON, body=encoded(document))
         else:
             answer = self._venue_answer(request)
-        await _deliver(answer, scope=scope, receive=receive, send=send)
+        delays = self._control.faults.delays
+        await _deliver(answer, delays=delays, scope=scope, receive=receive, send=send)
 
     def _venue_answer(self, request: Request) -> Answer:
         path, symbol = request.url.path, request.query_params.get("symbol")
@@ -182,9 +183,18 @@ def _true_answer(market: Market, now_ms: int, request: Request) -> Answer:
     return Answer(document=document, headers=JSON, body=encoded(document))
 
 
-async def _deliver(answer: Answer, *, scope: Message, receive: Receive, send: Send) -> None:
+async def _deliver(
+    answer: Answer,
+    *,
+    delays: set[asyncio.Timeout],
+    scope: Message,
+    receive: Receive,
+    send: Send,
+) -> None:
     """Send an answer the way it wants to be sent, or as much as the client stays for."""
-    if answer.wait_seconds != 0 and await _left(receive, answer.wait_seconds):
+    if answer.wait_seconds is None and await _left(receive, None):
+        return
+    if answer.wait_seconds and await _left(receive, answer.wait_seconds, delays):
         return
     cut = scope["extensions"][CUT]["cut"]
     if answer.drop_after == -1:
@@ -220,17 +230,24 @@ def _pieces(answer: Answer) -> Iterator[bytes]:
     return (body[at : at + size] for at in range(0, len(body), size))
 
 
-async def _left(receive: Receive, seconds: float | None) -> bool:
-    """Wait for so long, or for ever; whether the client left meanwhile."""
+async def _left(
+    receive: Receive, seconds: float | None, waits: set[asyncio.Timeout] | None = None
+) -> bool:
+    """Wait for so long, or for ever; whether the client left meanwhile.
 
-    async def disconnected() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
+    For as long as it lasts the wait is one of `waits`, and can be cut short there.
+    """
+    shown = set() if waits is None else waits
+    wait = asyncio.timeout(seconds)
     try:
-        await asyncio.wait_for(disconnected(), seconds)
+        async with wait:
+            shown.add(wait)
+            while (await receive())["type"] != "http.disconnect":
+                pass
     except TimeoutError:
         return False
+    finally:
+        shown.discard(wait)
     return True
 
 

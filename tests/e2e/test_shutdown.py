@@ -18,6 +18,8 @@ ACCOUNT = {"email": "new@example.com", "password": "correct horse battery", "nam
 ORDER = {"symbol": "BTCUSDT", "quantity": "0.01"}
 FUNDS = Decimal(10_000)
 FOR_EVER = {"BYBIT_TIMEOUT_SECONDS": "100"}
+PATIENT = {"SHUTDOWN_SECONDS": "100", **FOR_EVER}
+CONTROL_SECONDS_MAX = 60
 
 
 def begin_trading(server: Running) -> str:
@@ -30,10 +32,21 @@ def begin_trading(server: Running) -> str:
     return token
 
 
-def slow_the_venue_down(server: Running, *, seconds: float) -> None:
-    fault = {"kind": "delay", "seconds": seconds, "path": "/v5/market/tickers"}
-    added = httpx.post(f"{server.replay_url}/control/faults", json=fault, trust_env=False)
-    assert added.is_success, added.text
+def hold_the_venue(server: Running) -> None:
+    """Let no price be told until `let_the_venue_go`."""
+    fault = {"kind": "delay", "seconds": 3600, "path": "/v5/market/tickers"}
+    control(server, "POST", "faults", fault)
+
+
+def let_the_venue_go(server: Running) -> None:
+    control(server, "DELETE", "faults")
+
+
+def control(server: Running, method: str, what: str, wish: object = None) -> str:
+    url = f"{server.replay_url}/control/{what}"
+    answer = httpx.request(method, url, json=wish, timeout=CONTROL_SECONDS_MAX, trust_env=False)
+    assert answer.is_success, answer.text
+    return answer.text
 
 
 def order_in_flight(
@@ -51,8 +64,7 @@ def order_in_flight(
 
 
 def asked_for_a_price(server: Running) -> bool:
-    seen = httpx.get(f"{server.replay_url}/control/requests", trust_env=False).text
-    return "/v5/market/tickers" in seen
+    return "/v5/market/tickers" in control(server, "GET", "requests")
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -77,7 +89,7 @@ def test_sigterm_takes_no_new_work_finishes_what_runs_ends_the_streams_and_exits
     clone: Clone,
 ) -> None:
     with (
-        serving(clone, "--port", "0", "--replay") as server,
+        serving(clone, "--port", "0", "--replay", **PATIENT) as server,
         ThreadPoolExecutor() as pool,
         server.client() as stranger,
     ):
@@ -93,11 +105,12 @@ def test_sigterm_takes_no_new_work_finishes_what_runs_ends_the_streams_and_exits
 
         streaming = pool.submit(stream)
         assert has_begun.wait(STOP_SECONDS_MAX)
-        slow_the_venue_down(server, seconds=4)
+        hold_the_venue(server)
         placing = order_in_flight(server, token, pool)
         server.process.terminate()
         wait_until(lambda: is_refused(server))
         assert not placing.done(), "new work was refused while the old went on"
+        let_the_venue_go(server)
         answer = placing.result(STOP_SECONDS_MAX)
         assert answer.status_code == 201
         streaming.result(STOP_SECONDS_MAX)  # it ended as HTTP wants it, not by a broken connection
@@ -114,7 +127,7 @@ def test_what_does_not_finish_in_time_is_cut_with_nothing_half_done_and_the_exit
         ThreadPoolExecutor() as pool,
     ):
         token = begin_trading(server)
-        slow_the_venue_down(server, seconds=100)
+        hold_the_venue(server)
         placing = order_in_flight(server, token, pool)
         assert server.terminate() == 0
         answer = placing.result(STOP_SECONDS_MAX)
@@ -137,7 +150,7 @@ def test_what_does_not_finish_in_time_is_cut_with_nothing_half_done_and_the_exit
         assert client.get("/ledger/audit").json()["data"]["agrees"] is True
 
         # The second signal does not wait for the ten minutes that the first one granted.
-        slow_the_venue_down(server, seconds=100)
+        hold_the_venue(server)
         placing = order_in_flight(server, token, pool)
         server.process.terminate()
         wait_until(lambda: is_refused(server))

@@ -9,10 +9,12 @@ import pytest
 from bench.victims import children_of, title_of
 from tests.e2e.running import STOP_SECONDS_MAX, Clone, Running, serving
 from tests.e2e.test_shutdown import (
+    PATIENT,
     begin_trading,
+    hold_the_venue,
     is_refused,
+    let_the_venue_go,
     order_in_flight,
-    slow_the_venue_down,
     wait_until,
 )
 
@@ -44,7 +46,7 @@ def test_a_killed_worker_is_replaced_and_sigterm_lets_every_worker_finish_and_ex
     clone: Clone,
 ) -> None:
     with (
-        serving(clone, "--port", "0", "--replay", "--workers", "2") as server,
+        serving(clone, "--port", "0", "--replay", "--workers", "2", **PATIENT) as server,
         ThreadPoolExecutor() as pool,
     ):
         token = begin_trading(server)
@@ -60,11 +62,12 @@ def test_a_killed_worker_is_replaced_and_sigterm_lets_every_worker_finish_and_ex
         wait_until(lambda: len(workers_of(server) - {victim}) == 2)
         wait_until(lambda: who_answers(server) == {"1", "2"})
 
-        slow_the_venue_down(server, seconds=4)
+        hold_the_venue(server)
         placing = order_in_flight(server, token, pool)
         server.process.terminate()
         wait_until(lambda: is_refused(server))
         assert not placing.done(), "new work was refused while the old went on"
+        let_the_venue_go(server)
         assert placing.result(STOP_SECONDS_MAX).status_code == 201
         assert server.process.wait(STOP_SECONDS_MAX) == 0
     assert clone.output[-1].endswith("goblin has stopped\n")

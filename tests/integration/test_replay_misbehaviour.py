@@ -119,6 +119,19 @@ async def test_a_delay_is_waited_for_and_other_requests_are_not_held_up(
     assert loop.time() - began_at >= 0.2
 
 
+async def test_a_delay_ends_when_the_faults_are_cleared(
+    exchange: ReplayExchange, client: httpx.AsyncClient
+) -> None:
+    exchange.faults.add("delay", seconds=3600)
+    slow = asyncio.create_task(price(client))
+    async with asyncio.timeout(50):
+        while not exchange.faults.delays:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+        exchange.faults.clear()
+        assert (await slow).json()["retCode"] == 0
+    assert not exchange.faults.delays
+
+
 async def test_a_hanging_exchange_never_answers_and_still_stops_at_once(
     exchange: ReplayExchange, client: httpx.AsyncClient
 ) -> None:
