@@ -35,7 +35,7 @@ from app.services.sessions import open_session
 POOL_SIZE: Final = 20
 PASSWORD: Final = "correct horse battery"
 STARTING_BALANCE: Final = Decimal(1_000_000_000)
-START_SECONDS_MAX: Final = 60.0
+START_SECONDS_MAX: Final = 150.0
 STOP_SECONDS_MAX: Final = 15.0
 
 PLAIN: Final = "goblin_plain"

@@ -44,7 +44,7 @@ CLIENTS_OF_ONE_USER: Final = 2
 RETRY_SECONDS: Final = 0.05
 DUPLICATES: Final = 0.05
 STEADY_SECONDS: Final = (0.1, 0.5)
-RECOVERY_SECONDS_MAX: Final = 60.0
+RECOVERY_SECONDS_MAX: Final = 120.0
 """After this nothing is measured any more: the loop has failed."""
 
 

@@ -20,7 +20,7 @@ from app.db.embedded import find_running, remove_data
 
 SECRET: Final = "a secret of the kill loop, long enough for HS256"
 RESTART_SECONDS: Final = 0.05
-START_SECONDS_MAX: Final = 60.0
+START_SECONDS_MAX: Final = 150.0
 
 
 @dataclass

@@ -17,7 +17,7 @@ from typing import Any, Final
 import httpx
 from tests.unproven import unproven
 
-WAIT_SECONDS_MAX: Final = 45
+WAIT_SECONDS_MAX: Final = 100
 _ELEMENT: Final = "element-6066-11e4-a52e-4f735466cecf"  # the standard's name for a reference
 _ARGUMENTS: Final = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

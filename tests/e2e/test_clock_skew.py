@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import pytest
 from app.db.address import DatabaseAddress
 from tests.e2e.running import make_clone, serving
 from tests.unproven import unproven
@@ -17,8 +16,6 @@ LIFETIME: Final = timedelta(minutes=60)
 LEEWAY: Final = timedelta(seconds=30)
 SECOND: Final = timedelta(seconds=1)
 PASSWORD: Final = "correct horse battery"
-
-pytestmark = pytest.mark.timeout(120)
 
 
 class Skewed:

@@ -3,13 +3,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 import pytest_asyncio
 from tests.conftest import Installation
 from tests.e2e.browser import Browser, open_browser
 from tests.serving import served
 
-pytestmark = pytest.mark.timeout(300)
 GET_ME = "#operations-users-get_me"
 EMAIL, PASSWORD = "browser@example.com", "correct horse battery"
 

@@ -9,12 +9,12 @@ from bench.kills import KINDS, Outcome, kill_loop
 KILLS = 20
 CLIENTS = 16
 WORKER_KINDS = ("worker", "server", "database", "worker")
-RECOVERY_SECONDS_MAX = 45.0
+RECOVERY_SECONDS_MAX = 100.0
 """Three on a quiet machine and a dozen on a busy one; here only a bound against hanging."""
 
 
 @pytest.mark.serial
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_twenty_kills_lose_nothing_that_was_acknowledged_and_double_nothing() -> None:
     seed = secrets.randbelow(2**32)
     outcome = await kill_loop(count=KILLS, clients=CLIENTS, seed=seed)
@@ -22,7 +22,7 @@ async def test_twenty_kills_lose_nothing_that_was_acknowledged_and_double_nothin
 
 
 @pytest.mark.serial
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_two_workers_keep_the_same_promise_whoever_of_them_is_killed() -> None:
     seed = secrets.randbelow(2**32)
     outcome = await kill_loop(

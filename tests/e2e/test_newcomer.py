@@ -27,8 +27,6 @@ PLACES = Decimal("1e-20")
 QUANTITY = Decimal("0.12345678901234567891")
 DEPOSIT = Decimal("20000.00000000000000000001")
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def recorded(file: Path, row: int) -> tuple[int, Decimal]:
     """The last millisecond of a candle and its close, read without any of goblin's code."""

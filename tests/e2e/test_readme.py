@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
-from tests.e2e.running import PROJECT, Clone, Running, serving
+from tests.e2e.running import PROJECT, START_SECONDS_MAX, Clone, Running, serving
 
 README = (PROJECT / "README.md").read_text()
 AUTHENTICATION = (PROJECT / "docs" / "authentication.md").read_text()
@@ -23,8 +23,6 @@ if inspect.iscoroutine(running):
     asyncio.run(running)
 print(names["orders"]["profit"].tolist())
 """
-
-pytestmark = pytest.mark.timeout(120)
 
 
 def block(title: str, language: str, *, page: str = README) -> str:
@@ -53,7 +51,7 @@ def shell(clone: Clone, server: Running, commands: list[str], *more: str) -> lis
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=START_SECONDS_MAX,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
@@ -79,7 +77,7 @@ def test_the_first_session_and_the_dataframe_do_what_the_readme_says(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=START_SECONDS_MAX,
     )
     assert counted.returncode == 0, counted.stderr
     (profit,) = json.loads(counted.stdout)

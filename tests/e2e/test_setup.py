@@ -12,14 +12,14 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 FILES = ("requirements.lock", "requirements-research.lock", "requirements-dev.lock")
-SECONDS_MAX = 100
+SECONDS_MAX = 200
 SCRIPT = """
 set -euo pipefail
 . scripts/environment.sh requirements.txt
 "$python" -c 'import sys; print(sys.prefix)'
 """
 
-pytestmark = pytest.mark.timeout(2 * SECONDS_MAX)
+pytestmark = pytest.mark.timeout(4 * SECONDS_MAX)
 
 
 @pytest.fixture

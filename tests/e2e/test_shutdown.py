@@ -9,17 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from decimal import Decimal
 
 import httpx
-import pytest
-from tests.e2e.running import STOP_SECONDS_MAX, Clone, Running, serving
-
-pytestmark = pytest.mark.timeout(120)
+from tests.e2e.running import ANSWER_SECONDS_MAX, STOP_SECONDS_MAX, Clone, Running, serving
 
 ACCOUNT = {"email": "new@example.com", "password": "correct horse battery", "name": "New"}
 ORDER = {"symbol": "BTCUSDT", "quantity": "0.01"}
 FUNDS = Decimal(10_000)
 FOR_EVER = {"BYBIT_TIMEOUT_SECONDS": "100"}
 PATIENT = {"SHUTDOWN_SECONDS": "100", **FOR_EVER}
-CONTROL_SECONDS_MAX = 60
 
 
 def begin_trading(server: Running) -> str:
@@ -44,7 +40,7 @@ def let_the_venue_go(server: Running) -> None:
 
 def control(server: Running, method: str, what: str, wish: object = None) -> str:
     url = f"{server.replay_url}/control/{what}"
-    answer = httpx.request(method, url, json=wish, timeout=CONTROL_SECONDS_MAX, trust_env=False)
+    answer = httpx.request(method, url, json=wish, timeout=ANSWER_SECONDS_MAX, trust_env=False)
     assert answer.is_success, answer.text
     return answer.text
 
@@ -56,7 +52,7 @@ def order_in_flight(
 
     def place() -> httpx.Response:
         with server.client(token) as client:
-            return client.post("/order", json=ORDER, timeout=60)
+            return client.post("/order", json=ORDER)
 
     placing = pool.submit(place)
     wait_until(lambda: asked_for_a_price(server))
@@ -78,7 +74,9 @@ def is_refused(server: Running) -> bool:
     """Asked in a millisecond: an httpx client takes a busy machine so long that all is over."""
     url = httpx.URL(server.url)
     try:
-        with socket.create_connection((url.host, url.port or 0), timeout=20) as asking:
+        with socket.create_connection(
+            (url.host, url.port or 0), timeout=ANSWER_SECONDS_MAX
+        ) as asking:
             asking.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             return not asking.recv(1)
     except OSError:

@@ -5,7 +5,6 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
 from bench.victims import children_of, title_of
 from tests.e2e.running import STOP_SECONDS_MAX, Clone, Running, serving
 from tests.e2e.test_shutdown import (
@@ -17,8 +16,6 @@ from tests.e2e.test_shutdown import (
     order_in_flight,
     wait_until,
 )
-
-pytestmark = pytest.mark.timeout(120)
 
 
 def workers_of(server: Running) -> set[int]:

@@ -34,7 +34,7 @@ async def run(tool: str, address: DatabaseAddress, *arguments: str) -> None:
         f"--username={address.user}",
         *arguments,
     ]
-    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=50)
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=150)
 
 
 async def rows_of(address: DatabaseAddress) -> list[str]:

@@ -8,8 +8,9 @@ from bench.__main__ import PARTS, run
 from bench.crowds import crowd
 from bench.installation import open_installation
 
+pytestmark = pytest.mark.timeout(900)
 
-@pytest.mark.timeout(300)
+
 async def test_the_figures_of_the_bench_are_still_measured_and_printed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -81,7 +82,6 @@ async def test_the_bench_of_growth_fills_books_that_the_audit_agrees_with_and_me
         assert promised in printed
 
 
-@pytest.mark.timeout(120)
 async def test_the_bench_of_frames_measures_what_there_is_and_names_what_is_missing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -202,13 +202,12 @@ def stopped(postmaster: int) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.timeout(120)
 async def test_a_database_that_hangs_is_answered_within_the_timeouts_and_whole_right_after(
     troubled: Troubled, record_property: Callable[[str, object], None]
 ) -> None:
     person = await troubled.person()
     assert (await deposit(person)).status_code == 200
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         with stopped(troubled.postmaster()):
             began_at = time.monotonic()
             answers = await asyncio.gather(
@@ -232,7 +231,7 @@ async def test_a_database_that_is_killed_comes_back_and_the_service_with_it(
 ) -> None:
     person = await troubled.person()
     os.kill(troubled.postmaster(), signal.SIGKILL)
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         while True:  # the database itself
             try:
                 async with troubled.admin() as admin:

@@ -6,11 +6,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 PROJECT = Path(__file__).parents[2]
+SECONDS_MAX = 100
+"""A bound against hanging: a slow machine is no failure."""
 
 
 @contextmanager
@@ -29,16 +32,21 @@ def command(*arguments: str) -> Iterator[str]:
         assert line.startswith("Replay exchange on http://127.0.0.1:")
         yield line.split()[-1]
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=SECONDS_MAX)
         assert (process.returncode, output, errors) == (0, "", "")
     finally:
         process.kill()
         process.communicate()
 
 
+def get(url: str) -> dict[str, Any]:
+    answer: dict[str, Any] = httpx.get(url, timeout=SECONDS_MAX).json()
+    return answer
+
+
 def test_without_a_recording_it_serves_the_market_of_the_seed() -> None:
     with command("--speed", "0", "--seed", "3", "--start", "2025-06-01T00:00Z") as url:
-        ticker = httpx.get(f"{url}/v5/market/tickers?category=spot&symbol=BTCUSDT").json()
+        ticker = get(f"{url}/v5/market/tickers?category=spot&symbol=BTCUSDT")
         assert ticker["time"] == 1_748_736_000_000
         assert float(ticker["result"]["list"][0]["lastPrice"]) > 0
 
@@ -47,13 +55,13 @@ def test_a_file_is_served_from_its_start_at_the_speed_asked_for(tmp_path: Path) 
     file = tmp_path / "bybit_linear_BTCUSDT_1.csv"
     file.write_text("ts,open,high,low,close,volume\n60000,1,1,1,1,1\n120000,1,2,1,2,1\n")
     with command(str(file), "--speed", "10000") as url:
-        assert httpx.get(f"{url}/control/clock").json()["speed"] == 10_000
-        while httpx.get(f"{url}/control/clock").json()["at_end"] is False:
+        assert get(f"{url}/control/clock")["speed"] == 10_000
+        while get(f"{url}/control/clock")["at_end"] is False:
             pass  # two minutes take 12 ms
-        ticker = httpx.get(f"{url}/v5/market/tickers?category=spot&symbol=BTCUSDT").json()
+        ticker = get(f"{url}/v5/market/tickers?category=spot&symbol=BTCUSDT")
         assert ticker["result"]["list"][0]["lastPrice"] == "2"
     with command(str(file), "--also", "none") as url:
-        ticker = httpx.get(f"{url}/v5/market/tickers?category=spot&symbol=BTCUSDT").json()
+        ticker = get(f"{url}/v5/market/tickers?category=spot&symbol=BTCUSDT")
         assert ticker["retMsg"] == "params error: symbol invalid"
 
 
@@ -75,7 +83,7 @@ def test_what_cannot_be_done_is_said_in_one_line(arguments: list[str], reason: s
         text=True,
         check=False,
         cwd=PROJECT,
-        timeout=30,
+        timeout=SECONDS_MAX,
     )
     assert done.returncode == 1
     assert done.stdout == ""

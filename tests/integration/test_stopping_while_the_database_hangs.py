@@ -53,7 +53,7 @@ async def test_a_job_that_listens_ends_too(clone: CloneDatabase) -> None:
     address = await clone()
     job = partial(tell_events.run, address, EventFeed())
     with ExitStack() as until_the_end:
-        async with asyncio.timeout(20), supervised({"tell_events": job}):
+        async with asyncio.timeout(100), supervised({"tell_events": job}):
             until_the_end.enter_context(frozen(await listener(address)))
 
 

@@ -16,7 +16,7 @@ from app.db.address import DatabaseAddress
 PROJECT = Path(__file__).parents[2]
 POM = Path(__file__).with_name("flyway-pom.xml")
 FETCH_SECONDS_MAX = 300
-RUN_SECONDS_MAX = 60
+RUN_SECONDS_MAX = 150
 
 
 class FlywayMissingError(Exception):

@@ -13,7 +13,7 @@ from app.db.address import DatabaseAddress
 from app.db.migrate import MigrationError, info, migrate, validate
 from app.db.migrate.history import LOCK_KEY
 from tests.migration.conftest import MakeDatabase
-from tests.migration.flyway import PROJECT, Flyway
+from tests.migration.flyway import FETCH_SECONDS_MAX, PROJECT, Flyway
 from tests.migration.scratch import (
     MIGRATIONS,
     execute,
@@ -25,7 +25,9 @@ from tests.migration.scratch import (
     write,
 )
 
-WAIT_SECONDS_MAX = 30.0
+WAIT_SECONDS_MAX = 150.0
+
+pytestmark = pytest.mark.timeout(FETCH_SECONDS_MAX + 300)  # who comes first fetches it
 
 TRICKY_FILES: dict[str, str | bytes] = {
     "V1__plain": "CREATE TABLE a (i INT);\n",

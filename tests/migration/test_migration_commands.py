@@ -12,7 +12,7 @@ from app.db.migrate import State, info, validate
 from tests.environment import database_variables
 from tests.migration.scratch import MIGRATIONS, PROJECT
 
-WAIT_SECONDS_MAX = 50.0
+WAIT_SECONDS_MAX = 150.0
 
 
 def environment(address: DatabaseAddress, **changes: str) -> dict[str, str]:

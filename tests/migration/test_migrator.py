@@ -15,7 +15,7 @@ from app.db.migrate.history import LOCK_KEY
 from tests.migration.conftest import MakeDatabase
 from tests.migration.scratch import MIGRATIONS, PROJECT, execute, fetch, history, relations, write
 
-WAIT_SECONDS_MAX = 50.0
+WAIT_SECONDS_MAX = 150.0
 ROUNDS = 3
 
 MIGRATE = """

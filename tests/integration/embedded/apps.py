@@ -84,7 +84,7 @@ class App:
         """End as on a clean exit, and insist that it was one."""
         assert self.process.stdin
         self.process.stdin.close()
-        assert self.process.wait(30) == 0, self._complaint()
+        assert self.process.wait(100) == 0, self._complaint()
 
     def close(self) -> None:
         self.kill()
