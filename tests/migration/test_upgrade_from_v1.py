@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,6 +15,7 @@ import pytest
 from app.core.config import PROJECT
 from app.db.address import DatabaseAddress
 from app.db.migrate import MigrationError, migrate, validate
+from bench.victims import kept_port
 from tests.unproven import unproven
 
 MIGRATIONS = PROJECT / "db" / "migration"
@@ -87,17 +87,16 @@ def older_postgres() -> Iterator[DatabaseAddress]:
             shutil.chown(folder / "password", account)
         login = ("--username=postgres", f"--pwfile={folder / 'password'}", "--auth=scram-sha-256")
         run("initdb", *login, "--encoding=UTF8", "--locale=C", "--no-sync")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        settings = f"-F -c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories=''"
-        run("pg_ctl", "start", "-w", f"--log={folder / 'log'}", f"--options={settings}")
-        try:
-            yield DatabaseAddress(
-                host="127.0.0.1", port=port, database="postgres", user="postgres", password=PASSWORD
-            )
-        finally:
-            run("pg_ctl", "stop", "-w", "--mode=immediate")  # the data is deleted anyway
+        with kept_port() as port:
+            where = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories=''"
+            run("pg_ctl", "start", "-w", f"--log={folder / 'log'}", f"--options=-F {where}")
+            try:
+                yield DatabaseAddress(
+                    host="127.0.0.1", port=port, database="postgres", user="postgres",
+                    password=PASSWORD,
+                )  # fmt: skip
+            finally:
+                run("pg_ctl", "stop", "-w", "--mode=immediate")  # the data is deleted anyway
     finally:
         shutil.rmtree(folder)
 
