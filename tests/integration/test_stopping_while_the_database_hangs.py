@@ -64,7 +64,8 @@ async def listener(address: DatabaseAddress) -> int:
         while True:
             pid: int | None = await conn.fetchval(
                 "SELECT pid FROM pg_stat_activity "
-                "WHERE datname = current_database() AND query LIKE 'LISTEN %' AND state = 'idle'"
+                "WHERE datname = current_database() AND application_name = 'goblin events' "
+                "AND query <> '' AND state = 'idle'"  # LISTEN is the first that it says
             )
             if pid is not None:
                 return pid
