@@ -14,7 +14,7 @@ from bench.endpoints import orders
 from bench.installation import Installation
 from bench.load import drive, request_bytes
 from bench.report import Aim
-from bench.streams import CPU
+from bench.streams import ANSWER_SECONDS_MAX, CPU
 
 CLIENTS: Final = 64
 EMPTY: Final = f"the empty endpoint, {CLIENTS} clients"
@@ -33,7 +33,7 @@ async def measure(installation: Installation, *, rounds: int, seconds: float) ->
     async with (
         installation.serving("bench.empty") as empty,
         installation.serving("app", "serve") as goblin,
-        httpx.AsyncClient(trust_env=False) as http,
+        httpx.AsyncClient(trust_env=False, timeout=ANSWER_SECONDS_MAX) as http,
     ):
         sides: dict[str, tuple[Address, Sequence[Iterator[bytes]]]] = {
             EMPTY: (empty, constant),

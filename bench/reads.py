@@ -8,6 +8,7 @@ from bench.crowds import crowd, log_in
 from bench.installation import Installation
 from bench.load import Run, drive, request_bytes
 from bench.report import Aim, Rounds, latency_ms, print_rates
+from bench.streams import ANSWER_SECONDS_MAX
 
 HISTORY, PAGE = 10_000, 1_000
 FIRST = f"GET /order, the newest {PAGE:,} of {HISTORY:,}, 1 client"
@@ -27,7 +28,9 @@ async def measure(installation: Installation, *, rounds: int, seconds: float) ->
         wall, cpu = [], []
         async with (
             crowded.serving("bench.ticking") as (host, port),
-            httpx.AsyncClient(base_url=f"http://{host}:{port}") as probe,
+            httpx.AsyncClient(
+                base_url=f"http://{host}:{port}", timeout=ANSWER_SECONDS_MAX
+            ) as probe,
         ):
             for requests in clients.values():
                 await drive((host, port), requests, seconds=min(seconds, 0.5))

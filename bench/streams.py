@@ -11,7 +11,7 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
@@ -28,7 +28,11 @@ from bench.report import Aim, print_aims
 
 P99_MS_MAX: Final = 100.0
 CLIENTS_PER_ADDRESS: Final = 10
-SETTLE_SECONDS: Final = 2.0
+FIRST_SECONDS_MAX: Final = 60.0
+"""How long the first tickers of all may take to the clients."""
+SETTLE_SECONDS: Final = 1.0
+POLL_SECONDS: Final = 0.05
+ANSWER_SECONDS_MAX: Final = 60.0
 CPU: Final = re.compile(r"^process_cpu_seconds_total (\S+)$", re.MULTILINE)
 INSTANT: Final = re.compile(r'"venue_time_ms":(\d+)')
 
@@ -37,12 +41,16 @@ INSTANT: Final = re.compile(r'"venue_time_ms":(\d+)')
 class Seen:
     """What all clients together were told, since they were asked to look."""
 
+    told: set[ClientConnection] = field(default_factory=set)
+    """Who was told anything at all."""
     is_looking: bool = False
     messages: int = 0
     latencies_ms: list[int] = field(default_factory=list)
 
     async def listen(self, connection: ClientConnection) -> None:
         async for message in connection:
+            if connection not in self.told and INSTANT.search(str(message)):
+                self.told.add(connection)
             if self.is_looking:
                 now_ms = time.time_ns() // 1_000_000
                 self.messages += 1
@@ -67,7 +75,9 @@ async def measure(
             settings = {"BYBIT_STREAM_URL": venue.replace("http", "ws"), "MARKET_STREAMS": "on"}
             async with (
                 installation.serving("app", "serve", settings=settings) as (host, port),
-                httpx.AsyncClient(base_url=f"http://{host}:{port}") as http,
+                httpx.AsyncClient(
+                    base_url=f"http://{host}:{port}", timeout=ANSWER_SECONDS_MAX
+                ) as http,
             ):
                 seen = Seen()
                 connections = []
@@ -80,10 +90,12 @@ async def measure(
                     await connection.send(json.dumps({"op": "subscribe", "topics": topics}))
                     connections.append(connection)
                     listening.create_task(seen.listen(connection))
+                await _until(lambda: len(seen.told) == clients)
                 await asyncio.sleep(SETTLE_SECONDS)
                 server_before, own_before = await _cpu_seconds(http), _own_cpu_seconds()
                 seen.is_looking, began_at = True, time.monotonic()
                 await asyncio.sleep(seconds)
+                await _until(lambda: bool(seen.latencies_ms))  # all may stand still for so long
                 seen.is_looking, took = False, time.monotonic() - began_at
                 server = (await _cpu_seconds(http) - server_before) / took
                 own = (_own_cpu_seconds() - own_before) / took
@@ -108,6 +120,12 @@ async def measure(
             wanted_min=1,
         )
     ]
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(FIRST_SECONDS_MAX):
+        while not condition():  # noqa: ASYNC110 - tickers announce nothing
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def _list(db: Database, symbols: Sequence[str]) -> None:
