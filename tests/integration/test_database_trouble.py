@@ -121,11 +121,20 @@ async def assert_every_connection_works(troubled: Troubled, person: Person) -> N
         assert await discrepancies(admin) == []
 
 
-async def cut_every_connection(admin: asyncpg.Connection) -> None:
-    await admin.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+async def cut_every_connection(admin: asyncpg.Connection) -> list[int]:
+    """The backends that were told to end; some answer what they were asked before they do."""
+    told = await admin.fetch(
+        "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
     )
+    return [row["pid"] for row in told]
+
+
+async def their_ends_are_seen(backends: list[int]) -> None:
+    """Wait until the last of them is gone, and has been read to its end."""
+    while any(Path(f"/proc/{pid}").exists() for pid in backends):  # noqa: ASYNC110, ASYNC240
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.1)
 
 
 async def cut_every_connection_of_goblin(admin: asyncpg.Connection) -> None:
@@ -156,18 +165,19 @@ async def test_killing_every_connection_under_load_loses_and_doubles_nothing(
 
     async with troubled.admin() as admin:
         work = asyncio.gather(*(insist(person, n) for n, person in enumerate(people)))
+        cut: list[int] = []
         for _ in range(KILLS):
             await asyncio.sleep(0.1)
-            await cut_every_connection(admin)
+            cut += await cut_every_connection(admin)
         while 503 not in seen:  # until there was something to survive
             await asyncio.sleep(0.1)
-            await cut_every_connection(admin)
+            cut += await cut_every_connection(admin)
         is_over.set()
         counts = await work
+    await their_ends_are_seen(cut)
     assert seen == {200, 503}
     for person, count in zip(people, counts, strict=True):
         assert await person.balance() == 1000 + count
-    await asyncio.sleep(1)
     await assert_every_connection_works(troubled, people[0])
 
 
