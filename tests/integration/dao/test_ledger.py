@@ -5,8 +5,11 @@ from decimal import Decimal
 import asyncpg
 import pytest
 from app.db.connection import Connection
+from app.db.sole_instance import sole_instance
+from app.jobs.reconciler import LOCK_KEY
+from app.replay import ReplayExchange
 from app.services.accounts import open_account
-from tests.conftest import Installation, new_person
+from tests.conftest import CloneDatabase, new_person, run_installation, settings_for
 
 
 async def funded(conn: Connection) -> int:
@@ -77,19 +80,23 @@ async def test_cash_is_never_negative_and_nan_is_no_balance(conn: Connection) ->
 
 
 async def test_a_balance_that_its_ledger_contradicts_is_not_built_upon(
-    installation: Installation,
+    clone: CloneDatabase, exchange: ReplayExchange
 ) -> None:
-    person = await new_person(installation, balance="100")
-    async with installation.resources.db.connection() as conn:
-        await conn.execute("UPDATE users SET balance = 1000000 WHERE id = $1", person.user.id)
-    for method, path, body in (
-        ("POST", "/order", {"symbol": "BTCUSDT", "quantity": "0.0001"}),
-        ("POST", "/users/me/withdraw", {"amount": "1"}),
-        ("POST", "/users/me/deposit", {"amount": "1"}),
+    address = await clone()
+    async with (
+        # The reconciler would see it too, and stop everybody: here it waits for its turn.
+        sole_instance(address, key=LOCK_KEY, retry_seconds=0.01),
+        run_installation(settings_for(address, exchange.base_url)) as running,
     ):
-        response = await person.client.request(method, path, json=body)
-        assert response.status_code == 503, response.text
-        assert response.json()["meta"]["code"] == "ledger_disagrees"
-    async with installation.resources.db.connection() as conn:
-        await conn.execute("UPDATE users SET balance = 100 WHERE id = $1", person.user.id)
-    await person.client.aclose()
+        person = await new_person(running, balance="100")
+        async with running.resources.db.connection() as conn:
+            await conn.execute("UPDATE users SET balance = 1000000 WHERE id = $1", person.user.id)
+        for method, path, body in (
+            ("POST", "/order", {"symbol": "BTCUSDT", "quantity": "0.0001"}),
+            ("POST", "/users/me/withdraw", {"amount": "1"}),
+            ("POST", "/users/me/deposit", {"amount": "1"}),
+        ):
+            response = await person.client.request(method, path, json=body)
+            assert response.status_code == 503, response.text
+            assert response.json()["meta"]["code"] == "ledger_disagrees"
+        await person.client.aclose()
