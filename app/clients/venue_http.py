@@ -30,10 +30,6 @@ log = logging.getLogger(__name__)
 RESPONSE_BYTES_MAX: Final = 1024 * 1024
 """A venue's longest ticker list has about 150 kB."""
 
-HANDSHAKE_SHARE_MAX: Final = 0.4
-"""Of a call's time, for TCP and TLS each, so that neither meets the end of the whole: httpcore
-closes the socket when its own limit ends a TLS handshake, and forgets it when we end it."""
-
 LOGGED_LENGTH_MAX: Final = 300
 CONNECTIONS_MAX: Final = 20
 IDLE_SECONDS_MAX: Final = 30.0
@@ -224,14 +220,25 @@ class VenueHttp:
 
     async def _exchange(self, path: str, params: Mapping[str, str], bytes_max: int) -> Answer:
         body = bytearray()
-        steps = httpx.Timeout(None, connect=HANDSHAKE_SHARE_MAX * self._timeout_seconds)
-        async with self._http.stream("GET", path, params=params, timeout=steps) as response:
-            stream = response.stream  # the bytes as sent: httpx would decompress without bound
-            assert isinstance(stream, httpx.AsyncByteStream)
-            async for chunk in stream:
-                body += chunk
-                if len(body) > bytes_max:
-                    break
+        opened: list[Any] = []
+
+        async def note(event: str, info: Mapping[str, Any]) -> None:
+            if event.endswith("connect_tcp.complete"):
+                opened.append(info["return_value"])
+
+        trace = {"trace": note}
+        try:
+            async with self._http.stream("GET", path, params=params, extensions=trace) as response:
+                stream = response.stream  # the bytes as sent: httpx would decompress without bound
+                assert isinstance(stream, httpx.AsyncByteStream)
+                async for chunk in stream:
+                    body += chunk
+                    if len(body) > bytes_max:
+                        break
+        except BaseException:
+            for socket in opened:  # httpcore forgets it when we end its TLS handshake
+                await socket.aclose()
+            raise
         return Answer(
             status=response.status_code,
             headers=response.headers,

@@ -108,6 +108,27 @@ async def test_a_tls_handshake_that_never_ends_leaves_no_socket_behind() -> None
         gc.collect()  # a forgotten socket warns when it is collected, and warnings are errors
 
 
+async def test_nor_does_one_whose_caller_leaves() -> None:
+    shaking_hands = asyncio.Event()
+
+    async def hear(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        shaking_hands.set()
+        await reader.read()
+
+    async with (
+        listening(hear) as url,
+        venue_http_client(url.replace("http:", "https:")) as http,
+    ):
+        client = BybitClient(http, timeout_seconds=30)
+        asking = asyncio.create_task(client.fetch_quote(BTCUSDT, Category.SPOT))
+        await shaking_hands.wait()
+        asking.cancel()
+        await asyncio.wait([asking])
+        del asking
+        gc.collect()
+
+
 async def test_calls_that_timed_out_give_their_connections_back() -> None:
     well = asyncio.Event()
 
