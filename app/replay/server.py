@@ -119,6 +119,8 @@ async def replay_exchange(
             requests=control.requests,
         )
     finally:
+        for _ in range(5):  # asyncio forgets the socket of who is let in while it closes
+            await asyncio.sleep(0)
         server.close()
         for connection in list(state.connections):
             connection.transport.abort()

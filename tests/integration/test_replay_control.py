@@ -1,6 +1,8 @@
 """The operator's side of the replay exchange, and its socket."""
 
 import asyncio
+import gc
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -175,3 +177,14 @@ async def test_exchanges_run_side_by_side_and_know_nothing_of_each_other(
     with pytest.raises(httpx.ConnectError):
         async with httpx.AsyncClient(base_url=other.base_url) as late:
             await late.get("/v5/market/time")
+
+
+async def test_who_comes_while_it_stops_leaves_no_socket_behind() -> None:
+    for turns in range(5):
+        async with replay_exchange() as stopping:
+            url = httpx.URL(stopping.base_url)
+            client = socket.create_connection((url.host, url.port or 0))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        client.close()
+    gc.collect()  # a forgotten socket warns when it is collected, and warnings are errors

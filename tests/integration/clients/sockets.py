@@ -32,6 +32,8 @@ async def listening(
         host, port = server.sockets[0].getsockname()
         yield f"http://{host}:{port}"
     finally:
+        for _ in range(5):  # asyncio forgets the socket of who is let in while it closes
+            await asyncio.sleep(0)
         server.close()
         for task in conversations:
             task.cancel()
