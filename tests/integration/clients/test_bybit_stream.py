@@ -166,8 +166,8 @@ async def test_news_about_an_unknown_topic_is_passed_over(patient: World) -> Non
     patient.exchange.faults.add("stream_unknown_topic", times=5)
     async with following(patient, TICKER):
         await patient.until_told(TICKER, 5)
+        await patient.until(lambda: patient.stream.counts.frames_ignored >= 5)
     assert (patient.stream.counts.losses, patient.stream.counts.resubscriptions) == (0, 0)
-    assert patient.stream.counts.frames_ignored >= 5
 
 
 async def test_trades_told_twice_or_late_are_heard_once(world: World) -> None:
@@ -221,7 +221,8 @@ async def test_an_hour_with_random_cuts_ends_with_exactly_the_candles_of_the_ven
         await world.until(
             lambda: world.exchange.clock.now_ms() - start_ms > 3_600_000, step_ms=60_000
         )
-        await world.until_told(CANDLE)
+        now_ms = world.exchange.clock.now_ms()
+        await world.until(lambda: max(world.heard.closed(), default=0) > now_ms - 120_000)
     instrument = world.exchange.market.find(LINEAR, BTC)
     assert instrument is not None
     closed = world.heard.closed()
