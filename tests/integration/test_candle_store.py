@@ -93,7 +93,7 @@ async def ground(clone: CloneDatabase, file: Path | None, start: str) -> AsyncIt
         venue_http_client(exchange.base_url) as http,
         open_database(await clone(), pool_size=4) as db,
     ):
-        yield Ground(db, exchange, BybitClient(http, timeout_seconds=10))
+        yield Ground(db, exchange, BybitClient(http, timeout_seconds=60))
 
 
 async def lose_the_lease(_: Connection) -> None:

@@ -31,7 +31,7 @@ async def exchange() -> AsyncIterator[ReplayExchange]:
 
 @pytest_asyncio.fixture
 async def client(exchange: ReplayExchange) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=exchange.base_url, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as client:
         yield client
 
 
@@ -126,7 +126,7 @@ async def test_control_tells_what_is_traded_what_is_made_up_and_what_can_go_wron
     file.write_text("ts,open,high,low,close,volume\n0,1,1,1,1,1\n")
     async with (
         replay_exchange(recorded_market(file)) as exchange,
-        httpx.AsyncClient(base_url=exchange.base_url) as other,
+        httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as other,
     ):
         rows = (await other.get("/control")).json()["instruments"]
     assert [(row["category"], row["source"]) for row in rows] == [
@@ -167,7 +167,7 @@ async def test_exchanges_run_side_by_side_and_know_nothing_of_each_other(
 ) -> None:
     async with (
         replay_exchange(generated_market(seed=2)) as other,
-        httpx.AsyncClient(base_url=other.base_url) as second,
+        httpx.AsyncClient(base_url=other.base_url, timeout=60) as second,
     ):
         other.faults.add("status_500")
         other.clock.advance(MINUTE_MS)
@@ -175,7 +175,7 @@ async def test_exchanges_run_side_by_side_and_know_nothing_of_each_other(
         assert (await price(client)).status_code == 200
         assert exchange.requests.count() == 1
     with pytest.raises(httpx.ConnectError):
-        async with httpx.AsyncClient(base_url=other.base_url) as late:
+        async with httpx.AsyncClient(base_url=other.base_url, timeout=60) as late:
             await late.get("/v5/market/time")
 
 

@@ -34,7 +34,7 @@ async def exchange() -> AsyncIterator[ReplayExchange]:
 
 @pytest_asyncio.fixture
 async def client(exchange: ReplayExchange) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=exchange.base_url, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as client:
         yield client
 
 
@@ -249,7 +249,7 @@ def many_symbols() -> Market:
 async def test_the_instruments_cursor_leads_through_every_linear_symbol_once() -> None:
     async with (
         replay_exchange(many_symbols()) as exchange,
-        httpx.AsyncClient(base_url=exchange.base_url) as client,
+        httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as client,
     ):
         found: list[str] = []
         cursor, pages = "", 0
@@ -294,7 +294,7 @@ async def test_the_rules_of_an_unknown_symbol_are_as_fine_as_its_recording(tmp_p
     (tmp_path / option).write_text("ts,open,high,low,close,volume\n0,105,105,100,100,2\n")
     async with (
         replay_exchange(recorded_market(tmp_path)) as exchange,
-        httpx.AsyncClient(base_url=exchange.base_url) as client,
+        httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as client,
     ):
         (spot,) = (await result(client, "instruments-info", category="spot"))["list"]
         (put,) = (await result(client, "instruments-info", category="option"))["list"]

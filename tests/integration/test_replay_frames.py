@@ -193,7 +193,7 @@ async def test_the_rest_side_of_a_recording_has_the_same_candles_and_says_what_i
             told |= {row["start"]: row for row in document["data"] if row["confirm"]}
     async with replay(recording.folder, speed=0) as exchange:
         exchange.clock.set(recording.last_ms)
-        async with httpx.AsyncClient(base_url=exchange.base_url) as http:
+        async with httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as http:
             query = {"category": recording.category, "symbol": "BTCUSDT", "interval": "1"}
             rows = (await http.get("/v5/market/kline", params=query)).json()["result"]["list"]
             overview = (await http.get("/control")).json()

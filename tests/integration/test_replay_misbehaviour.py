@@ -24,7 +24,7 @@ async def exchange() -> AsyncIterator[ReplayExchange]:
 
 @pytest_asyncio.fixture
 async def client(exchange: ReplayExchange) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=exchange.base_url, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as client:
         yield client
 
 
@@ -73,12 +73,12 @@ async def test_429_can_say_when_to_come_back(
 async def test_10006_says_in_the_clients_own_time_when_the_limit_resets(
     exchange: ReplayExchange, client: httpx.AsyncClient
 ) -> None:
-    exchange.faults.add("code_10006", seconds=5)
+    exchange.faults.add("code_10006", seconds=60)
     response = await price(client)
     assert response.status_code == 200
     assert response.json()["retCode"] == 10006
     reset_ms = int(response.headers["x-bapi-limit-reset-timestamp"])
-    assert 0 < reset_ms - time.time() * 1000 <= 5000
+    assert 0 < reset_ms - time.time() * 1000 <= 60_000
     assert response.headers["x-bapi-limit-status"] == "0"
 
 
@@ -138,7 +138,10 @@ async def test_a_hanging_exchange_never_answers_and_still_stops_at_once(
     exchange.faults.add("hang")
     with pytest.raises(httpx.ReadTimeout):
         await client.get("/v5/market/time", timeout=httpx.Timeout(20, read=0.2))
-    async with replay_exchange() as other, httpx.AsyncClient(base_url=other.base_url) as second:
+    async with (
+        replay_exchange() as other,
+        httpx.AsyncClient(base_url=other.base_url, timeout=60) as second,
+    ):
         other.faults.add("hang")
         held = asyncio.create_task(second.get("/v5/market/time"))
         async with asyncio.timeout(20):

@@ -32,7 +32,7 @@ async def test_the_recorded_file_is_served_back_value_for_value(shared_data: Pat
     found: list[tuple[int | Decimal, ...]] = []
     async with (
         replay_exchange(market, clock=clock) as exchange,
-        httpx.AsyncClient(base_url=exchange.base_url) as client,
+        httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as client,
     ):
         query: dict[str, str | int] = {"symbol": "BTCUSDT", "interval": "1", "limit": 1000}
         end = market.last_ms
@@ -49,7 +49,7 @@ async def test_stepped_to_the_last_millisecond_of_a_candle_the_price_is_its_clos
     market = recorded_market(shared_data / "candles" / "bybit_linear_BTCUSDT_1.parquet")
     async with (
         replay_exchange(market) as exchange,
-        httpx.AsyncClient(base_url=exchange.base_url) as client,
+        httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as client,
     ):
         for _ in range(20):
             exchange.clock.advance(59_999)
@@ -74,7 +74,7 @@ async def test_the_last_day_agrees_with_the_file_and_percentages_are_fractions(
     clock = ReplayClock(now_ms, speed=0)
     async with (
         replay_exchange(market, clock=clock) as exchange,
-        httpx.AsyncClient(base_url=exchange.base_url) as client,
+        httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as client,
     ):
         query: dict[str, str] = {"category": "linear", "symbol": "BTCUSDT"}
         (ticker,) = (await result(client, "tickers", **query))["list"]
@@ -95,7 +95,7 @@ async def test_at_the_end_of_the_recording_the_last_price_goes_on_being_answered
     file.write_text("ts,open,high,low,close,volume\n0,1,4,1,3,1\n60000,3,9,3,7.5,1\n")
     async with (
         replay_exchange(recorded_market(file)) as exchange,
-        httpx.AsyncClient(base_url=exchange.base_url) as client,
+        httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as client,
     ):
         exchange.clock.advance(10 * MINUTE_MS)
         envelope = await ask(client, "tickers", category="spot", symbol="BTCUSDT")
@@ -115,7 +115,7 @@ async def test_a_file_that_turns_out_to_be_broken_is_named_and_harms_no_other(
     )
     async with (
         replay_exchange(recorded_market(tmp_path)) as exchange,
-        httpx.AsyncClient(base_url=exchange.base_url) as client,
+        httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as client,
     ):
         response = await client.get("/v5/market/tickers?category=spot&symbol=BTCUSDT")
         overview = await client.get("/control")

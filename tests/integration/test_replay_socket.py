@@ -248,7 +248,7 @@ async def test_no_candle_and_no_trade_is_left_out_however_far_the_clock_leaps(
             else:
                 traded += [row["T"] for row in document["data"]]
     assert traded == list(range(start_ms + 1000, exchange.clock.now_ms() + 1, 1000))
-    async with httpx.AsyncClient(base_url=exchange.base_url) as http:
+    async with httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as http:
         query = {"category": "spot", "symbol": "BTCUSDT", "interval": "1", "limit": "1000"}
         answer = await http.get("/v5/market/kline", params={**query, "start": str(start_ms)})
     rows = {int(row[0]): row for row in answer.json()["result"]["list"]}
@@ -263,7 +263,7 @@ async def test_the_streams_last_price_is_the_rest_sides_last_price(
     spot: Subscriber, exchange: ReplayExchange
 ) -> None:
     await spot.subscribe("tickers.ETHUSDT")
-    async with httpx.AsyncClient(base_url=exchange.base_url) as http:
+    async with httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as http:
         for _ in range(5):
             streamed = (await spot.news())["data"]["lastPrice"]
             answer = await http.get(
@@ -356,7 +356,7 @@ async def test_a_cut_connection_has_no_closing_frame(
 async def test_a_wrong_fault_is_refused_with_the_kinds_that_exist(
     exchange: ReplayExchange,
 ) -> None:
-    async with httpx.AsyncClient(base_url=exchange.base_url) as http:
+    async with httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as http:
         answer = await http.post("/control/faults", json={"kind": "stream_dance"})
         assert (answer.status_code, "stream_cut" in answer.json()["error"]) == (400, True)
         answer = await http.post("/control/faults", json={"kind": "stream_close", "value": "x"})

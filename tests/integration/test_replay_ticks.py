@@ -134,7 +134,7 @@ async def test_prices_candles_and_trades_of_the_rest_side_are_the_tapes_and_are_
     now_ms = exchange.clock.now_ms()
     before = rows_of(TAPE, 0, now_ms)
     query = {"category": "linear", "symbol": "BTCUSDT"}
-    async with httpx.AsyncClient(base_url=exchange.base_url) as client:
+    async with httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as client:
 
         async def ask(path: str, **more: str) -> Any:
             answer = await client.get(f"/v5/market/{path}", params={**query, **more})
@@ -215,7 +215,7 @@ async def test_bybits_own_recorded_book_is_told_level_for_level_at_every_update(
                 assert list(map(Decimal, top["a"][0])) == [asks[0], recorded[1][asks[0]]]
                 compared += 1
         exchange.clock.set(frames[-1]["ts"])
-        async with httpx.AsyncClient(base_url=exchange.base_url) as client:
+        async with httpx.AsyncClient(base_url=exchange.base_url, timeout=60) as client:
             answer = await client.get(
                 "/v5/market/orderbook?category=linear&symbol=XRPUSDT&limit=1000"
             )

@@ -35,7 +35,7 @@ def span(begin: str, end: str) -> Span:
 @asynccontextmanager
 async def bybit(exchange: ReplayExchange) -> AsyncIterator[BybitClient]:
     async with venue_http_client(exchange.base_url) as http:
-        yield BybitClient(http, timeout_seconds=5)
+        yield BybitClient(http, timeout_seconds=60)
 
 
 def answering(
