@@ -77,6 +77,6 @@ async def test_a_job_whose_database_is_away_or_locked_is_a_line_and_not_a_traceb
     caplog: pytest.LogCaptureFixture, error: GoblinError
 ) -> None:
     await fail_once(error)
-    (line,) = [record for record in caplog.records if record.name == "app.jobs.supervisor"]
+    (line,) = [record for record in caplog.records if vars(record).get("job") == "fragile"]
     assert (line.levelname, line.exc_info) == ("WARNING", None)
     assert line.__dict__["reason"] == error.message
