@@ -20,6 +20,7 @@ from app.services.account_statistics import get_account_statistics
 from app.services.accounts import open_account
 from tests.conftest import CloneDatabase, Person
 from tests.integration.api.test_conventions import assert_is_error
+from tests.integration.api.test_order import moved_price_of
 from tests.integration.api.test_time_travel import do_something
 
 PATH = "/account/statistics"
@@ -78,7 +79,7 @@ async def test_what_an_order_brought_is_in_the_statistics_to_the_last_digit(
         "/order", json={"symbol": "BTCUSDT", "quantity": "0.12345678901234567891"}
     )
     assert bought.status_code == 201
-    exchange.clock.advance(3_600_000)
+    await moved_price_of(ada.client, "BTCUSDT", exchange)
     closed = (await ada.client.delete("/order/BTCUSDT")).json()["data"]
     await ada.client.post("/order", json={"symbol": "ETHUSDT", "quantity": "1"})
     found = await statistics(ada)
