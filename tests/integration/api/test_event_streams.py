@@ -105,13 +105,13 @@ async def test_a_stream_ends_when_its_user_disappears(
         await open_events(websocket, person)
         async with aclosing(sse_lines(client)) as lines, asyncio.timeout(SAFETY_SECONDS):
             assert await anext(lines) == "retry: 1000"
+            await websocket.recv()  # it was let in
             conn = await asyncpg.connect(**installation.address.connect_arguments())
             await conn.execute(
                 "UPDATE users SET email = 'gone.' || email WHERE id = $1", person.user.id
             )
             await conn.close()
             assert [line async for line in lines][-1] == ": User no longer exists"
-            await websocket.recv()
             await websocket.wait_closed()
         assert websocket.close_code == 4401
 
