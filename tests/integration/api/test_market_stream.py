@@ -156,8 +156,9 @@ async def test_a_client_is_answered_and_told_every_channel(served: Served) -> No
         top = await told(websocket, "inverse/BTCUSD/top")
         assert Decimal(top["bids"][0][0]) < Decimal(top["asks"][0][0])
         assert len(top["bids"]) == 1
-        trades = await told(websocket, TRADES)
-        assert (trades["dropped"], trades["trades"][0]["side"] in ("buy", "sell")) == (0, True)
+        while (trades := await told(websocket, TRADES))["dropped"]:
+            pass  # all of this stood still for more of them than a message holds
+        assert trades["trades"][0]["side"] in ("buy", "sell")
         closed = 0
         while not closed:
             candles = await told(websocket, CANDLES)
