@@ -23,7 +23,13 @@ from app.schemas.candles import META_KEY, arrow_page
 from app.services.candle_store import fill, open_series
 from app.services.candles import CandlePage, CandleQuery
 from pyarrow import parquet
-from tests.conftest import CloneDatabase, Installation, run_installation, settings_for
+from tests.conftest import (
+    CloneDatabase,
+    Installation,
+    fill_pool,
+    run_installation,
+    settings_for,
+)
 from tests.integration.api.test_conventions import assert_is_error
 
 KLINE = "/v5/market/kline"
@@ -263,6 +269,7 @@ async def test_readers_of_the_same_candles_share_one_fetch_and_a_crowd_is_turned
     async with installed(clone, None, "2025-01-05T00:00:00Z") as (running, client, exchange):
         query: dict[str, str | int] = {"symbol": "SOLUSDT", "interval": "1h"}
         await asked(client, **query, limit=1, to="2024-01-01")
+        await fill_pool(running)
         before = exchange.requests.count(KLINE)
         bodies = await asyncio.gather(*(asked(client, **query, to="2025-01-01") for _ in range(8)))
         assert all(body == bodies[0] for body in bodies)
