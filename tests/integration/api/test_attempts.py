@@ -110,9 +110,11 @@ async def test_after_ten_wrong_passwords_an_address_waits_and_the_owner_elsewher
     installation: Installation,
 ) -> None:
     email = await new_account(installation)
-    hasher = installation.resources.passwords
+    hasher = installation.app.state.resources.passwords
     async with at(installation.app, new_address()) as guesser:
+        begun = hasher.hashes_begun
         await guesser.fail([email, email.upper()] * 5)
+        assert hasher.hashes_begun == begun + 10
         before = hasher.hashes_begun
         assert_waits(await guesser.log_in(email, WRONG))
         assert_waits(await guesser.log_in(email.title(), RIGHT))
