@@ -164,10 +164,10 @@ async def test_neither_refresh_tokens_nor_api_keys_can_be_read_from_the_database
                 SELECT to_jsonb(t) AS row FROM sessions AS t
                 UNION ALL SELECT to_jsonb(t) FROM refresh_tokens AS t
                 UNION ALL SELECT to_jsonb(t) FROM api_keys AS t
-                UNION ALL SELECT to_jsonb(t) FROM events AS t
-                UNION ALL SELECT to_jsonb(t) FROM idempotency_keys AS t
+                UNION ALL SELECT to_jsonb(t) FROM events AS t WHERE user_id = $1
+                UNION ALL SELECT to_jsonb(t) FROM idempotency_keys AS t WHERE user_id = $1
             ) AS stored
-        """)
+        """, ada.user.id)  # fmt: skip
     assert not [secret for secret in secrets if secret in everything]
 
 
