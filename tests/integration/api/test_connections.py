@@ -46,7 +46,7 @@ UNFINISHED = [
     (b"GET /", b"a", 408),
     (b"GET / HTTP/1.1\r\nHost: goblin\r\n", b"X-A: b\r\n", 408),
     (LOGIN, b"", 408),
-    (LOGIN, b"{", 408),
+    (LOGIN.replace(b"50", b"5000"), b"{", 408),
     (CHUNKED, b"1\r\n{\r\n", 408),
     (CHUNKED + b"0\r\n", b"X-A: b\r\n", 408),
 ]
