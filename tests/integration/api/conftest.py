@@ -1,4 +1,6 @@
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest_asyncio
 from app.services.event_feed import StreamLimits
@@ -8,6 +10,18 @@ from tests.integration.api.streaming import Served, eventually, serving
 IMPATIENT = StreamLimits(
     per_user=2, per_process=3, keep_alive_seconds=0.05, send_seconds=0.3, recheck_seconds=0.1,
 )  # fmt: skip
+
+
+MIDNIGHT_AVOIDED = timedelta(seconds=20)
+
+
+@pytest_asyncio.fixture
+async def one_day() -> None:
+    """For who counts days: they begin after midnight rather than go on into another day."""
+    now = datetime.now(UTC)
+    tomorrow = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    if tomorrow - now < MIDNIGHT_AVOIDED:
+        await asyncio.sleep((tomorrow - now).total_seconds() + 0.1)
 
 
 @pytest_asyncio.fixture(scope="module")

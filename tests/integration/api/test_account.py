@@ -72,6 +72,7 @@ async def test_an_account_without_an_order_has_reasons_instead_of_numbers(bob: P
     assert found["days"] == found["symbols"] == []
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_what_an_order_brought_is_in_the_statistics_to_the_last_digit(
     ada: Person, exchange: ReplayExchange
 ) -> None:

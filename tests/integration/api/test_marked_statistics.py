@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import asyncpg
+import pytest
 from app.db.dao import candles
 from app.domain.candles import Candle, Interval
 from app.domain.instruments import Category, Symbol, Venue
@@ -107,6 +108,7 @@ def instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_open_orders_are_marked_where_candles_are_stored_and_elsewhere_it_is_said(
     clone: CloneDatabase, exchange: ReplayExchange
 ) -> None:
