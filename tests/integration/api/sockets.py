@@ -10,7 +10,7 @@ from app.http.connection import ConnectionLimits
 from app.serving import DEFAULT_LIMITS, Server, server_config
 from fastapi import FastAPI
 
-SAFETY_SECONDS = 20
+SAFETY_SECONDS = 45
 """Far more than anything here takes; reaching it is a failure."""
 
 

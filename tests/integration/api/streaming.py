@@ -33,7 +33,8 @@ class Served:
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=SAFETY_SECONDS)
 
     def websocket(self, sock: socket.socket | None = None) -> connect:
-        return connect(self.url.replace("http", "ws") + "/ws/events", proxy=None, sock=sock)
+        url = self.url.replace("http", "ws") + "/ws/events"
+        return connect(url, proxy=None, open_timeout=SAFETY_SECONDS, sock=sock)
 
     def lazy_socket(self) -> socket.socket:
         """A connection whose own buffer is small; a kernel may take 30 MB by default."""

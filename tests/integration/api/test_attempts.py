@@ -22,6 +22,7 @@ from app.services.passwords import PasswordHasher
 from fastapi import FastAPI
 from passlib.hash import bcrypt_sha256
 from tests.conftest import CloneDatabase, Installation, fill_pool, run_installation, settings_for
+from tests.integration.api.sockets import SAFETY_SECONDS
 from tests.integration.api.test_conventions import assert_is_error
 from tests.serving import served
 
@@ -267,7 +268,10 @@ async def test_whoever_makes_up_addresses_is_still_who_the_connection_comes_from
 ) -> None:
     """uvicorn with its own settings, which believe the header of anybody on this machine."""
     email = await new_account(second_installation)
-    async with served(second_installation.app) as url, httpx.AsyncClient(base_url=url) as client:
+    async with (
+        served(second_installation.app) as url,
+        httpx.AsyncClient(base_url=url, timeout=SAFETY_SECONDS) as client,
+    ):
         answers = [
             await client.post(
                 "/auth/login",

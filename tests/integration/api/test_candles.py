@@ -340,7 +340,7 @@ async def test_others_have_their_turn_while_a_page_is_written(
 
     def written(_: CandlePage) -> bytes:
         loop.call_soon_threadsafe(had_a_turn.set)
-        assert had_a_turn.wait(timeout=5)
+        assert had_a_turn.wait(timeout=30)
         return b"written"
 
     monkeypatch.setattr("app.routers.candles.FORMATS", {"text/csv": written})

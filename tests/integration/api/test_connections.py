@@ -20,6 +20,7 @@ from tests.integration.api.raw import (
     ask,
     connected,
 )
+from tests.integration.api.sockets import SAFETY_SECONDS
 from tests.integration.api.streaming import Served, serving, sse_lines, token_of
 
 HURRIED = ConnectionLimits(request_seconds=1.0, unread_seconds=0.6)
@@ -150,7 +151,7 @@ async def test_requests_that_wait_for_something_are_not_cut_by_the_clocks_of_sen
         await asyncio.sleep(LONGER)
         await client.post("/watchlist", json={"symbol": "BTCUSDT"})
         await client.post("/users/me/deposit", json={"amount": "1"})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SAFETY_SECONDS):
             while not (await anext(lines)).startswith("data"):
                 pass
         await lines.aclose()

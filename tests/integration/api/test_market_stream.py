@@ -60,7 +60,8 @@ class Served:
     installation: Installation
 
     def websocket(self, **options: Any) -> connect:
-        return connect(self.url.replace("http", "ws") + "/ws/market", proxy=None, **options)
+        url = self.url.replace("http", "ws") + "/ws/market"
+        return connect(url, proxy=None, open_timeout=SAFETY_SECONDS, **options)
 
     def client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self.url, timeout=SAFETY_SECONDS)
@@ -385,7 +386,7 @@ async def test_a_foreign_page_cannot_open_the_socket(served: Served) -> None:
 
 async def test_with_the_streams_off_both_say_why(installation: Installation) -> None:
     async with serving_events(installation) as served:
-        async with httpx.AsyncClient(base_url=served.url) as client:
+        async with httpx.AsyncClient(base_url=served.url, timeout=SAFETY_SECONDS) as client:
             answer = await client.get("/market/stream", params={"topics": TICKER})
         assert (answer.status_code, answer.json()["meta"]["code"]) == (404, "streams_off")
         url = served.url.replace("http", "ws") + "/ws/market"

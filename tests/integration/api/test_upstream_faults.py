@@ -31,7 +31,7 @@ from tests.integration.api.unreachable import (
 
 TIMEOUT_SECONDS: Final = 1.0
 PROMISED_SECONDS: Final = TIMEOUT_SECONDS + 0.5
-LOADED_MACHINE_SECONDS: Final = 10.0
+LOADED_MACHINE_SECONDS: Final = 30.0
 """What a machine that does other things as well may add to the promise."""
 
 
