@@ -71,10 +71,15 @@ class Database:
     """Borrowed connections. Built by `open_database`."""
 
     def __init__(
-        self, pool: asyncpg.Pool, *, acquired: Callable[[float], None] = _tell_nobody
+        self,
+        pool: asyncpg.Pool,
+        *,
+        acquired: Callable[[float], None] = _tell_nobody,
+        acquire_seconds_max: float = ACQUIRE_SECONDS_MAX,
     ) -> None:
         self._pool = pool
         self._acquired = acquired
+        self._acquire_seconds_max = acquire_seconds_max
         self._waiting = 0
 
     @property
@@ -156,7 +161,7 @@ class Database:
         began_at = time.perf_counter()
         self._waiting += 1
         try:
-            return await self._pool.acquire(timeout=ACQUIRE_SECONDS_MAX)
+            return await self._pool.acquire(timeout=self._acquire_seconds_max)
         except DRIVER_ERRORS as error:
             raise self._explained(error) from error
         finally:
@@ -215,8 +220,9 @@ async def open_pool(
     size: int,
     connection_class: type[asyncpg.Connection] = asyncpg.Connection,
     command_seconds_max: float = COMMAND_SECONDS_MAX,
+    lock_seconds_max: int = LOCK_SECONDS_MAX,
 ) -> AsyncIterator[asyncpg.Pool]:
-    """What a Database is made of; the last two are for tests that let connections fail.
+    """What a Database is made of; the last three are for tests: connections that fail, patience.
 
     Raises DatabaseNotUsable.
     """
@@ -233,7 +239,7 @@ async def open_pool(
             server_settings={
                 "application_name": "goblin",
                 "timezone": "UTC",
-                "lock_timeout": f"{LOCK_SECONDS_MAX}s",
+                "lock_timeout": f"{lock_seconds_max}s",
                 # A connection keeps the plans that it made when its tables were nearly empty. To
                 # read all of such a table is quickest then, and slower with every order after.
                 "enable_seqscan": "off",

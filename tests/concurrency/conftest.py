@@ -4,15 +4,17 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 
 import asyncpg
 import httpx
 import pytest_asyncio
 from app.db.address import DatabaseAddress
+from app.db.database import open_pool
 from app.replay import ReplayExchange
 from bench.books import discrepancies
+from tests.concurrency.faults import with_pool
 from tests.conftest import (
     Installation,
     Person,
@@ -23,6 +25,10 @@ from tests.conftest import (
 )
 
 POOL_SIZE = 10
+PATIENCE_SECONDS = 40
+"""Longest wait for a connection, for a row and at the desk, where a request that has to wait is to
+be answered all the same: one second for all that is promised, and a machine may be away longer."""
+
 _numbers = itertools.count(1)
 
 
@@ -37,6 +43,26 @@ async def address(template: DatabaseAddress) -> AsyncIterator[DatabaseAddress]:
     yield template.with_database(name)
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
+
+
+@asynccontextmanager
+async def patiently(
+    running: Installation,
+    *,
+    size: int,
+    connection_class: type[asyncpg.Connection] = asyncpg.Connection,
+) -> AsyncIterator[asyncpg.Pool]:
+    """Its requests wait for their turn however long that takes, on connections of these."""
+    async with open_pool(
+        running.address,
+        size=size,
+        connection_class=connection_class,
+        lock_seconds_max=PATIENCE_SECONDS,
+    ) as pool:
+        before = running.app.state.resources
+        running.app.state.resources = with_pool(before, pool, patience_seconds=PATIENCE_SECONDS)
+        yield pool
+        running.app.state.resources = before
 
 
 @dataclass(frozen=True)
@@ -60,8 +86,23 @@ async def pair(address: DatabaseAddress, exchange: ReplayExchange) -> AsyncItera
         first = await stack.enter_async_context(run_installation(settings))
         second = await stack.enter_async_context(run_installation(settings))
         for running in (first, second):
-            await fill_pool(running)
+            await stack.enter_async_context(patiently(running, size=POOL_SIZE))
+            await fill_pool(replace(running, resources=running.app.state.resources))
         yield Pair(first=first, second=second)
+
+
+@pytest_asyncio.fixture
+async def hasty(pair: Pair) -> AsyncIterator[Pair]:
+    """The same two, which wait for a row no longer than goblin does."""
+    both = (pair.first, pair.second)
+    patient = [running.app.state.resources for running in both]
+    for running in both:
+        running.app.state.resources = running.resources
+    for person in await pair.person():  # whose statements are known from here on, as they were
+        await person.client.post("/users/me/deposit", json={"amount": "1"})
+    yield pair
+    for running, resources in zip(both, patient, strict=True):
+        running.app.state.resources = resources
 
 
 @pytest_asyncio.fixture(scope="module")

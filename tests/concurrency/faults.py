@@ -8,19 +8,24 @@ from typing import Any, TypeVar
 
 import asyncpg
 from app.core.config import PROJECT
-from app.db.database import Database
+from app.db.database import ACQUIRE_SECONDS_MAX, Database
 from app.db.migrate import newest_version
 from app.resources import Resources
 from app.services.authentication import Authenticator
-from app.services.desk import Desk
+from app.services.desk import QUEUE_SECONDS_MAX, Desk
 from app.services.readiness import Readiness
 
 T = TypeVar("T")
 
 
-def with_pool(resources: Resources, pool: asyncpg.Pool) -> Resources:
-    """The same resources, where requests take their connections from this pool."""
-    db = Database(pool)
+def with_pool(
+    resources: Resources, pool: asyncpg.Pool, *, patience_seconds: float | None = None
+) -> Resources:
+    """The same resources, where requests take their connections from this pool.
+
+    They wait for one, and at the desk, as long as goblin has them wait, or for `patience_seconds`.
+    """
+    db = Database(pool, acquire_seconds_max=patience_seconds or ACQUIRE_SECONDS_MAX)
     authenticator = Authenticator(db, key=resources.token_key, uses=resources.api_key_uses)
     readiness = Readiness(
         db,
@@ -32,7 +37,7 @@ def with_pool(resources: Resources, pool: asyncpg.Pool) -> Resources:
         resources,
         readiness=readiness,
         db=db,
-        desk=Desk(db, batch_max=64),
+        desk=Desk(db, batch_max=64, queue_seconds_max=patience_seconds or QUEUE_SECONDS_MAX),
         authenticator=authenticator,
     )
 

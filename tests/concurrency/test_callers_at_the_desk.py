@@ -124,10 +124,10 @@ async def test_a_session_that_ends_while_its_order_waits_for_the_user_buys_nothi
 
 
 async def test_who_asks_is_found_out_also_where_the_desk_cannot_have_their_user(
-    pair: Pair, books: asyncpg.Connection, watcher: asyncpg.Connection
+    hasty: Pair, books: asyncpg.Connection, watcher: asyncpg.Connection
 ) -> None:
     """Of two in one batch one is overtaken, so that both are settled under locks, if at all."""
-    people = [(await pair.person())[0] for _ in range(2)]
+    people = [(await hasty.person())[0] for _ in range(2)]
     await end(books, people[0])
     async with watcher.transaction():
         await watcher.execute(

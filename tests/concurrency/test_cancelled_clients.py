@@ -17,10 +17,9 @@ import httpx
 import pytest
 import pytest_asyncio
 from app.db.address import DatabaseAddress
-from app.db.database import open_pool
 from app.replay import ReplayExchange
 from tests.concurrency.cases import CASES, NAMES, Case, Request, ask, post, rows_of, shape
-from tests.concurrency.faults import with_pool
+from tests.concurrency.conftest import patiently
 from tests.conftest import (
     Installation,
     Person,
@@ -62,8 +61,7 @@ class Watched:
 @pytest_asyncio.fixture(scope="module")
 async def watched(address: DatabaseAddress, exchange: ReplayExchange) -> AsyncIterator[Watched]:
     settings = settings_for(address, exchange.base_url, price_max_age_seconds=60)
-    async with run_installation(settings) as running, open_pool(address, size=10) as pool:
-        running.app.state.resources = with_pool(running.resources, pool)
+    async with run_installation(settings) as running, patiently(running, size=10) as pool:
         yield Watched(running=running, pool=pool)
 
 

@@ -9,15 +9,14 @@ import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
-from app.db.database import open_pool
 from app.http.changes import get_change, get_money_change
 from app.jobs.purge_idempotency_keys import purge
 from app.main import ROUTERS
 from app.replay import ReplayExchange
 from fastapi.routing import APIRoute
 from tests.concurrency.cases import CASES, NAMES, Case, Request, ask, post, rows_of, shape
-from tests.concurrency.conftest import Pair, at_once
-from tests.concurrency.faults import LOST_ANSWER, Faults, faulty_connections, with_pool
+from tests.concurrency.conftest import Pair, at_once, patiently
+from tests.concurrency.faults import LOST_ANSWER, Faults, faulty_connections
 from tests.integration.api.test_conventions import assert_is_error
 
 TICKERS = "/v5/market/tickers"
@@ -95,11 +94,8 @@ async def test_twenty_twins_at_two_processes_have_one_effect_and_one_answer(
 async def forgetful(pair: Pair, faults: Faults) -> AsyncIterator[Pair]:
     """Where the commit is carried out and its acknowledgement lost, if the faults say so."""
     connection_class = faulty_connections(faults)
-    async with open_pool(pair.first.address, size=4, connection_class=connection_class) as pool:
-        before = pair.first.app.state.resources
-        pair.first.app.state.resources = with_pool(before, pool)
+    async with patiently(pair.first, size=4, connection_class=connection_class):
         yield pair
-        pair.first.app.state.resources = before
 
 
 @pytest.fixture
@@ -285,9 +281,9 @@ async def age_keys(conn: asyncpg.Connection, user_id: int, age: str) -> None:
     ids=["deposit", "buy", "sell nothing"],
 )
 async def test_a_twin_waits_for_the_first_and_is_told_when_that_takes_too_long(
-    pair: Pair, watcher: asyncpg.Connection, request_of_twin: Request
+    hasty: Pair, watcher: asyncpg.Connection, request_of_twin: Request
 ) -> None:
-    here, there = await pair.person(balance="1000000")
+    here, there = await hasty.person(balance="1000000")
     key = None if "client_order_id" in request_of_twin.get("json", {}) else next(_keys)
     async with watcher.transaction():
         await watcher.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", here.user.id)
@@ -317,9 +313,9 @@ async def test_a_twin_that_waits_a_little_gets_the_first_answer(
 
 
 async def test_without_a_key_a_held_account_is_a_conflict_and_nothing_is_done(
-    pair: Pair, watcher: asyncpg.Connection
+    hasty: Pair, watcher: asyncpg.Connection
 ) -> None:
-    here, _ = await pair.person()
+    here, _ = await hasty.person()
     async with watcher.transaction():
         await watcher.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", here.user.id)
         refused = await ask(here, post("/users/me/deposit", amount="1"))

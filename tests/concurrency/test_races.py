@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from app.domain.money import EXACT
 from app.replay import ReplayExchange, recorded_market, replay_exchange
-from tests.concurrency.conftest import POOL_SIZE, Pair, at_once
+from tests.concurrency.conftest import POOL_SIZE, Pair, at_once, patiently
 from tests.conftest import Person, new_person, run_installation, settings_for
 
 pytestmark = pytest.mark.usefixtures("books")
@@ -48,7 +48,7 @@ async def test_fifty_simultaneous_orders_spend_the_balance_once(
     pair: Pair, fifty_symbols: ReplayExchange, books: asyncpg.Connection
 ) -> None:
     settings = settings_for(pair.first.address, fifty_symbols.base_url, db_pool_size=POOL_SIZE)
-    async with run_installation(settings) as running:
+    async with run_installation(settings) as running, patiently(running, size=POOL_SIZE):
         ada = await new_person(running, balance="350")
         answers = await at_once(
             [

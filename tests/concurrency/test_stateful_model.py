@@ -61,12 +61,12 @@ async def market(pair: Pair, exchange: ReplayExchange) -> AsyncIterator[Market]:
         http = await stack.enter_async_context(venue_http_client(exchange.base_url))
         for running in (pair.first, pair.second):
             shared = MarketData(
-                BybitClient(http, timeout_seconds=5),
+                BybitClient(http, timeout_seconds=60),
                 price_age_seconds_max=1,
                 monotonic=lambda: moving.seconds,
             )
             stack.push_async_callback(shared.aclose)
-            running.app.state.resources = replace(running.resources, market=shared)
+            running.app.state.resources = replace(running.app.state.resources, market=shared)
         yield moving
 
 

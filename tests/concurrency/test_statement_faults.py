@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 from app.db.address import DatabaseAddress
 from app.db.dao import administration
-from app.db.database import open_pool
 from app.replay import ReplayExchange
 from tests.concurrency.cases import (
     CASES,
@@ -24,13 +23,13 @@ from tests.concurrency.cases import (
     rows_of,
     shape,
 )
+from tests.concurrency.conftest import patiently
 from tests.concurrency.faults import (
     FAULTS,
     RARER_FAULTS,
     Fault,
     Faults,
     faulty_connections,
-    with_pool,
 )
 from tests.conftest import (
     Installation,
@@ -76,11 +75,10 @@ async def fragile(address: DatabaseAddress, exchange: ReplayExchange) -> AsyncIt
     settings = settings_for(address, exchange.base_url, price_max_age_seconds=60)
     async with (
         run_installation(settings) as running,
-        open_pool(address, size=3, connection_class=connection_class) as pool,
+        patiently(running, size=3, connection_class=connection_class) as pool,
     ):
         async with running.resources.db.connection() as conn:
             await administration.claim_first_place(conn)  # so that all who register are equal
-        running.app.state.resources = with_pool(running.resources, pool)
         yield Fragile(running=running, pool=pool, faults=faults)
 
 
