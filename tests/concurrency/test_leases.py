@@ -13,6 +13,7 @@ import pytest
 from app.core.config import PROJECT
 from app.db.dao import leases
 from app.db.lease import LeaseLost, hold_lease
+from app.jobs.stream_market import RelayTimes
 from app.replay import ReplayExchange
 from tests.concurrency.test_market_streams import until
 from tests.conftest import CloneDatabase, settings_for
@@ -93,6 +94,11 @@ asyncio.run(main())
 """
 
 
+TAKEN_OVER_SECONDS_MAX = 10
+LOADED_MACHINE_SECONDS = 15
+"""What a machine that does other things as well may add to a promise."""
+
+
 @pytest.mark.timeout(120)
 async def test_another_process_takes_over_within_ten_seconds_of_a_kill(
     clone: CloneDatabase, exchange: ReplayExchange
@@ -122,16 +128,27 @@ async def test_another_process_takes_over_within_ten_seconds_of_a_kill(
     try:
         await start()
         await until(conn, "SELECT count(*) = 1 FROM leases")
+        holder_of = {await conn.fetchval("SELECT holder FROM leases"): children[0]}
         await start()
         await until(
             conn,
             "SELECT count(*) = 2 FROM pg_stat_activity WHERE datname = current_database() "
             "AND application_name = 'goblin lease market streams'",
         )
+        # A process that the machine has stopped for long loses the lease to the other, or for a
+        # moment to nobody.
+        holder = await conn.fetchval("SELECT holder FROM leases")
         killed_at = time.monotonic()
-        children[0].send_signal(signal.SIGKILL)
-        await until(conn, "SELECT term = 2 AND expires_at > clock_timestamp() FROM leases")
-        assert time.monotonic() - killed_at < 10
+        holder_of.get(holder, children[1]).send_signal(signal.SIGKILL)
+        free_in_seconds = await conn.fetchval(
+            "SELECT extract(epoch FROM expires_at - clock_timestamp())::float FROM leases"
+        )
+        await until(
+            conn,
+            f"SELECT holder <> '{holder}' AND expires_at > clock_timestamp() FROM leases",  # noqa: S608 - of digits
+        )
+        assert free_in_seconds + RelayTimes().retry < TAKEN_OVER_SECONDS_MAX
+        assert time.monotonic() - killed_at < TAKEN_OVER_SECONDS_MAX + LOADED_MACHINE_SECONDS
     finally:
         for child in children:
             with suppress(ProcessLookupError):
