@@ -8,8 +8,10 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -23,12 +25,12 @@ from app.jobs import tell_events
 from app.jobs.poll_events import poll
 from app.replay import ReplayExchange
 from app.services.event_feed import EventFeed
+from tests.concurrency.conftest import POOL_SIZE, patiently
 from tests.conftest import (
     SECRET,
     CloneDatabase,
     Installation,
     Person,
-    fill_pool,
     new_person,
     run_installation,
     settings_for,
@@ -44,11 +46,15 @@ START_SECONDS_MAX = 50
 
 
 async def test_fifty_simultaneous_changes_are_numbered_without_a_gap_and_told_in_order(
-    installation: Installation,
+    postgres: DatabaseAddress, exchange: ReplayExchange
 ) -> None:
-    await fill_pool(installation)
-    async with serving(installation) as served:
-        person = await new_person(installation, balance="1000")
+    settings = settings_for(postgres, exchange.base_url)
+    async with (
+        run_installation(settings) as running,
+        patiently(running, size=POOL_SIZE),
+        serving(replace(running, resources=running.app.state.resources)) as served,
+    ):
+        person = await new_person(running, balance="1000")
         async with served.client(person) as client, aclosing(sse(client)) as events:
             await take(events, 1)
             answers = await asyncio.gather(
@@ -205,7 +211,7 @@ async def test_a_stream_ends_with_a_reason_when_the_database_cannot_be_asked(
 
 
 class Process:
-    """`python -m app serve` on a database, killed and started again on one port."""
+    """`python -m app serve` on a database, killed and started again."""
 
     def __init__(self, address: DatabaseAddress, data_dir: Path) -> None:
         self.url = ""
@@ -218,7 +224,8 @@ class Process:
             "ENVIRONMENT": "development",
             "LOG_FORMAT": "json",
             "DATA_DIR": str(data_dir),
-            "PORT": "0",
+            "PORT": "0",  # each time: who is killed leaves its port to whoever comes first
+            "RATE_LIMIT_PER_MINUTE": "0",
         }
 
     async def start(self) -> None:
@@ -235,7 +242,6 @@ class Process:
                 assert line, self._log.read_text()
                 words = line.split()
         self.url = words[1].removesuffix("/docs")
-        self._environment["PORT"] = self.url.rpartition(":")[2]
 
     async def end(self, number: signal.Signals) -> int:
         assert self._running is not None
@@ -331,6 +337,16 @@ async def keep_depositing(
     return keys
 
 
+async def answer(
+    client: httpx.AsyncClient, method: str, url: str, **request: Any
+) -> httpx.Response:
+    """What is said as soon as the database can be asked."""
+    async with asyncio.timeout(SAFETY_SECONDS):
+        while (response := await client.request(method, url, **request)).status_code == 503:  # noqa: ASYNC110 - nobody tells when
+            await asyncio.sleep(0.02)
+    return response.raise_for_status()
+
+
 def lengths(received: list[list[int]]) -> list[int]:
     return [len(numbers) for numbers in received]
 
@@ -348,8 +364,8 @@ async def test_readers_miss_nothing_and_see_nothing_twice_while_processes_are_ki
         two_processes(await clone(), tmp_path) as processes,
         httpx.AsyncClient(timeout=SAFETY_SECONDS) as client,
     ):
-        (await client.post(f"{processes[0].url}/auth/register", json=account)).raise_for_status()
-        login = await client.post(f"{processes[1].url}/auth/login", json=account)
+        await answer(client, "POST", f"{processes[0].url}/auth/register", json=account)
+        login = await answer(client, "POST", f"{processes[1].url}/auth/login", json=account)
         token = login.json()["data"]["access_token"]
         client.headers["Authorization"] = f"Bearer {token}"
         received: list[list[int]] = [[], [], []]
@@ -373,7 +389,7 @@ async def test_readers_miss_nothing_and_see_nothing_twice_while_processes_are_ki
         keys = list(itertools.chain.from_iterable(await asyncio.gather(*writers)))
         events: list[dict[str, object]] = []
         while page := (
-            await client.get(f"{first.url}/events?after={len(events)}&limit=1000")
+            await answer(client, "GET", f"{first.url}/events?after={len(events)}&limit=1000")
         ).json()["data"]["events"]:
             events += page
         expected = list(range(1, len(keys) + 2))

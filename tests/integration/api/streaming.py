@@ -84,6 +84,7 @@ async def sse_lines(
     headers = {} if last is None else {"Last-Event-ID": str(last)}
     params = {} if after is None else {"after": after}
     async with client.stream("GET", "/events/stream", headers=headers, params=params) as response:
+        response.raise_for_status()  # who reads on elsewhere may be refused for the moment
         assert response.status_code == 200
         async for line in response.aiter_lines():
             if line:
