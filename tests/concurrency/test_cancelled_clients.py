@@ -53,7 +53,7 @@ class Watched:
         return person, await case.prepare(person)
 
     async def assert_every_connection_comes_back(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SAFETY_SECONDS):
             while self.pool.get_idle_size() != self.pool.get_size():  # noqa: ASYNC110 - a pool tells nobody
                 await asyncio.sleep(0.001)
 

@@ -14,7 +14,7 @@ CONNECTIONS = 4
 REQUESTS = 200
 ANSWER_SECONDS_MAX = 5
 RECOVERY_SECONDS_MAX = 1
-LOADED_MACHINE_SECONDS = 15
+LOADED_MACHINE_SECONDS = 35
 """What a machine that does other things as well may add to a promise; who waits their turn one
 after the other would take a hundred."""
 

@@ -42,6 +42,7 @@ from tests.integration.api.test_conventions import assert_is_error, routes
 
 pytestmark = pytest.mark.usefixtures("watcher")
 STATEMENTS_MAX = 60
+SAFETY_SECONDS = 30
 BAD = 400
 RETRIED = {"40001", "40P01"}
 MONEY = {case.name: case for case in CASES}
@@ -63,7 +64,7 @@ class Fragile:
         return await new_person(self.running, balance="1000000")
 
     async def assert_nothing_is_leaked(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SAFETY_SECONDS):
             while self.pool.get_idle_size() != self.pool.get_size():  # noqa: ASYNC110 - a pool tells nobody
                 await asyncio.sleep(0.001)
 
