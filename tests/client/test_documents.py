@@ -51,8 +51,8 @@ def test_the_page_lists_every_method() -> None:
 
 def files_in(folder: Path) -> set[Path]:
     """Scripts and styles of the report too, without what Python compiled."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    return {path.relative_to(folder) for path in files}
+    files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    return {file for file in files if "__pycache__" not in file.parts}
 
 
 def test_installing_the_project_installs_the_client_and_nothing_else(tmp_path: Path) -> None:
