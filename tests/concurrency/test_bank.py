@@ -27,7 +27,6 @@ TOTALS = """
 
 
 @pytest.mark.serial
-@pytest.mark.timeout(300)
 async def test_no_snapshot_ever_shows_money_that_came_from_nowhere_or_went_there(
     pair: Pair, address: DatabaseAddress, books: asyncpg.Connection
 ) -> None:

@@ -119,7 +119,7 @@ async def test_a_client_that_leaves_at_any_await_leaves_a_whole_change_or_none(
 
 
 @pytest.mark.parametrize("seed", [SEED, SEED + 1])
-@pytest.mark.timeout(max(60, CLIENTS // 5))
+@pytest.mark.timeout(max(300, CLIENTS // 5))
 async def test_two_hundred_clients_that_leave_at_random_cost_nothing_but_their_answers(
     watched: Watched, watcher: asyncpg.Connection, seed: int
 ) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import asyncpg
 import httpx
-import pytest
 from app.core.config import PROJECT
 from app.db.address import DatabaseAddress
 from app.db.errors import DatabaseUnavailable
@@ -355,7 +354,6 @@ def have_grown(received: list[list[int]], seen: list[int]) -> bool:
     return all(len(now) > before + 5 for now, before in zip(received, seen, strict=True))
 
 
-@pytest.mark.timeout(180)
 async def test_readers_miss_nothing_and_see_nothing_twice_while_processes_are_killed(
     clone: CloneDatabase, tmp_path: Path
 ) -> None:

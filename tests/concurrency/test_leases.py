@@ -99,7 +99,6 @@ LOADED_MACHINE_SECONDS = 15
 """What a machine that does other things as well may add to a promise."""
 
 
-@pytest.mark.timeout(120)
 async def test_another_process_takes_over_within_ten_seconds_of_a_kill(
     clone: CloneDatabase, exchange: ReplayExchange
 ) -> None:

@@ -245,7 +245,7 @@ def assert_is_replay(again: httpx.Response, first: httpx.Response) -> None:
     assert again.headers["idempotent-replayed"] == "true"
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", range(PARTS))
 async def test_every_life_of_an_account_is_as_the_contract_says(
     pair: Pair, market: Market, watcher: asyncpg.Connection, part: int

@@ -71,7 +71,6 @@ async def speak_no_http(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 @pytest.mark.parametrize(
     "behaviour", [hang, trickle_head, trickle_body, drop, reset, truncate, speak_no_http]
 )
-@pytest.mark.timeout(30)
 async def test_a_server_that_does_not_answer_properly_in_time_is_unavailable(
     behaviour: Callable[..., Any],
 ) -> None:
