@@ -4,12 +4,13 @@ import re
 import string
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import asyncpg
 import httpx
 import pytest_asyncio
+from app.db.errors import DatabaseUnavailable
 from app.domain.circuits import FAILURES_MAX
 from app.domain.orders import ActiveOrderExists
 from app.main import ROUTERS, create_app
@@ -218,11 +219,15 @@ async def test_a_venue_is_timed_by_what_came_of_asking_it(
 async def test_the_pool_shows_who_holds_and_who_waits(own: Installation) -> None:
     db = own.resources.db
     async with AsyncExitStack() as stack:
-        for _ in range(db.pool_use.connections_max):
-            await stack.enter_async_context(db.connection())
+        borrowed = 0
+        while borrowed < db.pool_use.connections_max:
+            with suppress(DatabaseUnavailable):  # a busy machine makes few in the second there is
+                await stack.enter_async_context(db.connection())
+                borrowed += 1
         async with own.client() as client:
             waiting = asyncio.create_task(client.get("/health"))
-            await eventually(lambda: db.pool_use.waiting > 0)
+            while not db.pool_use.waiting:  # noqa: ASYNC110 - it waits a second and tells nobody
+                await asyncio.sleep(0)
             assert (db.pool_use.connections, db.pool_use.idle) == (10, 0)
             await stack.aclose()
             assert (await waiting).status_code == 200
