@@ -270,7 +270,17 @@ class Person:
 
 
 async def new_person(running: Installation, *, balance: str = "0") -> Person:
-    """A new account, made without the cost of hashing a password."""
+    """A new account, made without the cost of hashing a password.
+
+    The jobs of an installation that has just begun hold the connections that it has, and another
+    one may take longer to make than a request waits.
+    """
+    with suppress(DatabaseUnavailable):
+        return await _new_person(running, balance=balance)
+    return await _new_person(running, balance=balance)
+
+
+async def _new_person(running: Installation, *, balance: str) -> Person:
     async with running.resources.db.transaction() as conn:
         user = await open_account(
             conn,
