@@ -34,6 +34,7 @@ def client(binance: Binance) -> BinanceClient:
             transport=httpx.MockTransport(binance), base_url="https://api.binance.test"
         ),
         timeout_seconds=10,
+        monotonic=lambda: 1000.0,
         now_ms=lambda: NOW_MS,
     )
 

@@ -117,7 +117,7 @@ async def test_half_an_answer_is_no_candles(exchange: ReplayExchange, fault: str
 
 async def test_a_limit_is_obeyed_while_candles_are_downloaded(exchange: ReplayExchange) -> None:
     async with bybit(exchange) as client:
-        exchange.faults.add("code_10006", times=1, path="/v5/market/kline")
+        exchange.faults.add("code_10006", times=1, path="/v5/market/kline", seconds=60)
         asked = exchange.requests.count("/v5/market/kline")
         for _ in range(3):
             with pytest.raises(UpstreamUnavailable):

@@ -85,7 +85,7 @@ async def test_nobody_listening_is_unavailable() -> None:
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
         async with venue_http_client(url) as http:
             with pytest.raises(UpstreamUnavailable):
-                await BybitClient(http, timeout_seconds=10).fetch_quote(BTCUSDT, Category.SPOT)
+                await BybitClient(http, timeout_seconds=60).fetch_quote(BTCUSDT, Category.SPOT)
 
 
 async def test_a_server_without_tls_is_unavailable_over_https() -> None:
@@ -94,7 +94,7 @@ async def test_a_server_without_tls_is_unavailable_over_https() -> None:
         venue_http_client(url.replace("http:", "https:")) as http,
     ):
         with pytest.raises(UpstreamUnavailable):
-            await BybitClient(http, timeout_seconds=10).fetch_quote(BTCUSDT, Category.SPOT)
+            await BybitClient(http, timeout_seconds=60).fetch_quote(BTCUSDT, Category.SPOT)
 
 
 async def test_a_tls_handshake_that_never_ends_leaves_no_socket_behind() -> None:
@@ -146,7 +146,7 @@ async def test_calls_that_timed_out_give_their_connections_back() -> None:
         )
         assert {type(answer) for answer in answers} == {UpstreamUnavailable}
         well.set()
-        patient = BybitClient(http, timeout_seconds=10)
+        patient = BybitClient(http, timeout_seconds=60)
         for _ in range(CONNECTIONS_MAX + 1):
             await patient.fetch_quote(BTCUSDT, Category.SPOT)
 
@@ -163,7 +163,7 @@ async def test_one_connection_serves_one_call_after_the_other() -> None:
             await writer.drain()
 
     async with listening(serve) as url, venue_http_client(url) as http:
-        source = BybitClient(http, timeout_seconds=10)
+        source = BybitClient(http, timeout_seconds=60)
         for _ in range(5):
             await source.fetch_quote(BTCUSDT, Category.SPOT)
     assert connections == 1
@@ -186,7 +186,7 @@ async def test_a_body_of_100_megabytes_is_not_read_to_its_end(encoding: bytes) -
 
     async with listening(pour) as url, venue_http_client(url) as http:
         with pytest.raises(UpstreamInvalid):
-            await BybitClient(http, timeout_seconds=10).fetch_quote(BTCUSDT, Category.SPOT)
+            await BybitClient(http, timeout_seconds=60).fetch_quote(BTCUSDT, Category.SPOT)
     assert sent < 50_000_000
 
 
@@ -202,7 +202,7 @@ async def test_a_gzip_bomb_is_not_unpacked() -> None:
         await reader.read()
 
     async with listening(explode) as url, venue_http_client(url) as http:
-        source = BybitClient(http, timeout_seconds=10)
+        source = BybitClient(http, timeout_seconds=60)
         tracemalloc.start()
         try:
             with pytest.raises(UpstreamInvalid):
@@ -222,7 +222,7 @@ async def test_a_venues_cookies_do_not_pile_up() -> None:
         await reader.read()
 
     async with listening(serve) as url, venue_http_client(url) as http:
-        await BybitClient(http, timeout_seconds=10).fetch_quote(BTCUSDT, Category.SPOT)
+        await BybitClient(http, timeout_seconds=60).fetch_quote(BTCUSDT, Category.SPOT)
         assert len(http.cookies) == 0
 
 
