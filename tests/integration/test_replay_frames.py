@@ -114,7 +114,7 @@ async def heard_again(
     """What a subscriber to everything is told while the clock is stepped past these times."""
     heard: list[bytes] = []
     url = f"{exchange.stream_url}/v5/public/{recording.category}"
-    async with connect(url, proxy=None) as connection, asyncio.timeout(30):
+    async with connect(url, proxy=None, open_timeout=60) as connection, asyncio.timeout(30):
         await connection.send(json.dumps({"op": "subscribe", "args": recording.topics}))
         assert json.loads(await connection.recv())["success"]
         while len(heard) < len(times_ms):
@@ -167,7 +167,7 @@ async def test_whoever_comes_late_gets_the_state_and_then_exactly_the_rest(
     async with replay(recording.folder, speed=0) as exchange:
         exchange.clock.set(middle_ms)
         url = f"{exchange.stream_url}/v5/public/{recording.category}"
-        async with connect(url, proxy=None) as connection, asyncio.timeout(30):
+        async with connect(url, proxy=None, open_timeout=60) as connection, asyncio.timeout(30):
             await connection.send(json.dumps({"op": "subscribe", "args": [name]}))
             await connection.recv()
             heard = [await connection.recv(decode=False)]

@@ -64,20 +64,24 @@ class Subscriber:
         return False
 
     async def _receive(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             document = json.loads(await self._connection.recv())
         (self._news if "topic" in document else self._answers).append(document)
 
 
 @pytest_asyncio.fixture
 async def spot(exchange: ReplayExchange) -> AsyncIterator[Subscriber]:
-    async with connect(f"{exchange.stream_url}/v5/public/spot", proxy=None) as connection:
+    async with connect(
+        f"{exchange.stream_url}/v5/public/spot", proxy=None, open_timeout=60
+    ) as connection:
         yield Subscriber(connection)
 
 
 @pytest_asyncio.fixture
 async def linear(exchange: ReplayExchange) -> AsyncIterator[Subscriber]:
-    async with connect(f"{exchange.stream_url}/v5/public/linear", proxy=None) as connection:
+    async with connect(
+        f"{exchange.stream_url}/v5/public/linear", proxy=None, open_timeout=60
+    ) as connection:
         yield Subscriber(connection)
 
 
@@ -164,7 +168,7 @@ async def test_a_wrong_request_is_refused_and_the_socket_stays_open(
 @pytest.mark.parametrize("path", ["/v5/public/option", "/v5/private", "/", "/v5/public/spot/"])
 async def test_other_paths_are_not_served(exchange: ReplayExchange, path: str) -> None:
     with pytest.raises(InvalidStatus) as refused:
-        await connect(exchange.stream_url + path, proxy=None)
+        await connect(exchange.stream_url + path, proxy=None, open_timeout=60)
     assert refused.value.response.status_code == 404
 
 

@@ -63,7 +63,9 @@ async def test_every_recorded_trade_is_told_once_in_order_and_digit_for_digit(
     end_ms = start_ms + STEPS * STEP_MS
     recorded = rows_of(TAPE, start_ms, end_ms)
     assert len(recorded) > 1000
-    async with connect(f"{exchange.stream_url}/v5/public/linear", proxy=None) as connection:
+    async with connect(
+        f"{exchange.stream_url}/v5/public/linear", proxy=None, open_timeout=60
+    ) as connection:
         subscriber = Subscriber(connection)
         await subscriber.subscribe("publicTrade.BTCUSDT")
         told: list[dict[str, Any]] = []
@@ -96,7 +98,9 @@ async def test_every_recorded_best_price_is_told_and_tops_the_deeper_book_at_equ
     bids: dict[Decimal, Decimal] = {}
     asks: dict[Decimal, Decimal] = {}
     compared = last_ms = 0
-    async with connect(f"{exchange.stream_url}/v5/public/linear", proxy=None) as connection:
+    async with connect(
+        f"{exchange.stream_url}/v5/public/linear", proxy=None, open_timeout=60
+    ) as connection:
         subscriber = Subscriber(connection)
         await subscriber.subscribe(one, deep)
         opening = await subscriber.news(one)
@@ -193,7 +197,9 @@ async def test_bybits_own_recorded_book_is_told_level_for_level_at_every_update(
     one, deep = "orderbook.1.XRPUSDT", "orderbook.50.XRPUSDT"
     compared = 0
     async with replay(tmp_path, start=str(frames[0]["ts"] - 1000), speed=0) as exchange:
-        async with connect(f"{exchange.stream_url}/v5/public/linear", proxy=None) as connection:
+        async with connect(
+            f"{exchange.stream_url}/v5/public/linear", proxy=None, open_timeout=60
+        ) as connection:
             subscriber = Subscriber(connection)
             await subscriber.subscribe(one, deep)
             top = (await subscriber.news(one))["data"]
