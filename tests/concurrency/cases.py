@@ -1,5 +1,6 @@
 """Every request that changes something of its caller's, and what has to be there before."""
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -163,3 +164,13 @@ def _shape_of_row(row: dict[str, Any]) -> dict[str, Any]:
 async def ask(person: Person, request: Request, *, key: str | None = None) -> httpx.Response:
     headers = {} if key is None else {"Idempotency-Key": key}
     return await person.client.request(**request, headers=headers)
+
+
+async def answer(
+    client: httpx.AsyncClient, method: str, url: str, **request: Any
+) -> httpx.Response:
+    """What is said as soon as the database can be asked."""
+    async with asyncio.timeout(30):
+        while (response := await client.request(method, url, **request)).status_code == 503:  # noqa: ASYNC110 - nobody tells when
+            await asyncio.sleep(0.02)
+    return response.raise_for_status()

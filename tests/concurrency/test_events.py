@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import httpx
@@ -24,6 +23,7 @@ from app.jobs import tell_events
 from app.jobs.poll_events import poll
 from app.replay import ReplayExchange
 from app.services.event_feed import EventFeed
+from tests.concurrency.cases import answer
 from tests.concurrency.conftest import POOL_SIZE, patiently
 from tests.conftest import (
     SECRET,
@@ -334,16 +334,6 @@ async def keep_depositing(
         keys.append(f"w{writer}-{len(keys)}")
         await deposit_until_acknowledged(client, processes, keys[-1])
     return keys
-
-
-async def answer(
-    client: httpx.AsyncClient, method: str, url: str, **request: Any
-) -> httpx.Response:
-    """What is said as soon as the database can be asked."""
-    async with asyncio.timeout(SAFETY_SECONDS):
-        while (response := await client.request(method, url, **request)).status_code == 503:  # noqa: ASYNC110 - nobody tells when
-            await asyncio.sleep(0.02)
-    return response.raise_for_status()
 
 
 def lengths(received: list[list[int]]) -> list[int]:
