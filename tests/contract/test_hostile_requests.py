@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 import pytest_asyncio
-from tests.conftest import Installation, Person, make_administrator
+from tests.concurrency.conftest import patiently
+from tests.conftest import Installation, Person, fill_pool, make_administrator
 from tests.contract.hostile import (
     HOSTILE_BODIES,
     HOSTILE_TEXTS,
@@ -21,6 +23,14 @@ from tests.integration.api.test_conventions import assert_is_error
 
 JSON = {"Content-Type": "application/json"}
 TOGETHER_MAX = 8
+
+
+@pytest_asyncio.fixture(scope="module", autouse=True)
+async def patience(installation: Installation) -> AsyncIterator[None]:
+    """Whoever waits for a connection or a row is answered at last, and not told 503 or 409."""
+    await fill_pool(installation)  # from which what is read of the market comes
+    async with patiently(installation, size=TOGETHER_MAX):
+        yield
 
 
 @pytest_asyncio.fixture
