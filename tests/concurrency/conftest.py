@@ -57,6 +57,7 @@ async def patiently(
         running.address,
         size=size,
         connection_class=connection_class,
+        command_seconds_max=PATIENCE_SECONDS,
         lock_seconds_max=PATIENCE_SECONDS,
     ) as pool:
         before = running.app.state.resources
@@ -81,7 +82,12 @@ class Pair:
 
 @pytest_asyncio.fixture(scope="module")
 async def pair(address: DatabaseAddress, exchange: ReplayExchange) -> AsyncIterator[Pair]:
-    settings = settings_for(address, exchange.base_url, db_pool_size=POOL_SIZE)
+    settings = settings_for(
+        address,
+        exchange.base_url,
+        db_pool_size=POOL_SIZE,
+        bybit_timeout_seconds=PATIENCE_SECONDS,
+    )
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(run_installation(settings))
         second = await stack.enter_async_context(run_installation(settings))
