@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
+from tests.serving import everybody_is_let_in
+
 PIECE = 65_536
 
 
@@ -77,5 +79,6 @@ async def proxy_to(url: str) -> AsyncIterator[Proxy]:
     try:
         yield proxy
     finally:
+        await everybody_is_let_in()
         server.close()
         await proxy.end()

@@ -6,7 +6,9 @@ from contextlib import aclosing, asynccontextmanager
 
 import goblin
 import pytest
+from bench.victims import kept_port
 from tests.client.conftest import AT_ONCE
+from tests.serving import everybody_is_let_in
 
 KEY = "gob_a-key-that-nobody-may-see"
 
@@ -28,8 +30,8 @@ async def answering(*answers: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", requests
     finally:
+        await everybody_is_let_in()
         server.close()
-        await asyncio.sleep(0)
 
 
 def http(status: str, body: str, *headers: str) -> bytes:
@@ -148,21 +150,20 @@ async def test_a_stream_goes_on_when_the_server_went_away_before_its_login_was_r
         writer.close()
         await writer.wait_closed()
 
-    server = await asyncio.start_server(refuse_and_leave, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with (
-        goblin.AsyncClient(f"http://127.0.0.1:{port}", api_key="old", retries=AT_ONCE) as client,
-        aclosing(client.events()) as events,
-    ):
-        client._refresh = "gor_once"  # noqa: SLF001 - as after a login
-        following = asyncio.ensure_future(anext(events))
-        while not (following.done() or "nothing answers" in caplog.text):  # noqa: ASYNC110 - a log
-            await asyncio.sleep(0.001)
-        server = await asyncio.start_server(tell, "127.0.0.1", port)
-        try:
-            assert (await following).number == 1
-        finally:
-            server.close()
+    with kept_port() as port:
+        server = await asyncio.start_server(refuse_and_leave, "127.0.0.1", port)
+        client = goblin.AsyncClient(f"http://127.0.0.1:{port}", api_key="old", retries=AT_ONCE)
+        async with client, aclosing(client.events()) as events:
+            client._refresh = "gor_once"  # noqa: SLF001 - as after a login
+            following = asyncio.ensure_future(anext(events))
+            while not (following.done() or "nothing answers" in caplog.text):  # noqa: ASYNC110 - a log
+                await asyncio.sleep(0.001)
+            server = await asyncio.start_server(tell, "127.0.0.1", port)
+            try:
+                assert (await following).number == 1
+            finally:
+                await everybody_is_let_in()
+                server.close()
 
 
 async def test_what_may_have_been_done_behind_a_proxy_is_not_repeated_without_a_key() -> None:

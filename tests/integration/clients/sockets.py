@@ -5,6 +5,8 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+from tests.serving import everybody_is_let_in
+
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -32,8 +34,7 @@ async def listening(
         host, port = server.sockets[0].getsockname()
         yield f"http://{host}:{port}"
     finally:
-        for _ in range(5):  # asyncio forgets the socket of who is let in while it closes
-            await asyncio.sleep(0)
+        await everybody_is_let_in()
         server.close()
         for task in conversations:
             task.cancel()
